@@ -1,0 +1,1 @@
+"""The ensemble teacher: collects soft labels, closes cycles, serves the teacher."""

@@ -1,0 +1,1 @@
+"""The door for users: the `distilljob` command and `import distilljob`."""

@@ -1,0 +1,1 @@
+"""The DistillJob resource: types, defaults, limits, one doc string per field."""

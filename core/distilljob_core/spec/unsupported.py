@@ -1,0 +1,73 @@
+"""Fields of the resource whose part is not built yet: they are refused, never ignored."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from distilljob_core.spec.base import Problem
+
+UNSUPPORTED: Final[Mapping[str, tuple[Any, ...]]] = {
+    "dataset.volume": (None,),
+    "method.teacher.weights": ("Accuracy", "Uniform"),
+    "method.teacher.minimumGain": (None,),
+    "method.softLabels.codec": ("Float16",),
+    "method.stop.kind": ("Cycles",),
+    "training.compile": ("Disabled",),
+    "training.emaDecay": (None,),
+    "training.dataLoaderWorkers": (None,),
+    "students[].training.compile": ("Disabled",),
+    "students[].training.emaDecay": (None,),
+    "students[].training.dataLoaderWorkers": (None,),
+    "students[].initialWeights": (None,),
+    "students[].gpus": (0, 1),
+    "students[].pod": ({},),
+    "students[].command": ([],),
+    "aggregator.storage": (None,),
+    "aggregator.pod": ({},),
+    "checkpoints.storage": (None,),
+    "checkpoints.retention": ("Delete",),
+    "results.storage": (None,),
+    "results.formats": (["Safetensors"],),
+    "results.retention": ("Retain",),
+    "failurePolicy.nodeLost.forceDeleteAfterSeconds": (None,),
+    "ttlSecondsAfterFinished": (None,),
+    "cleanupPolicy": ("Running",),
+    "suspend": (False,),
+    "security.tls": ("OperatorManaged",),
+    "security.tlsSecretName": (None,),
+    "security.networkPolicy": (True,),
+    "pod": ({},),
+}
+"""Path below spec -> the values that are supported so far. `[]` stands for every item of a list."""
+
+UNSUPPORTED_DATASETS: Final = frozenset({"cifar100", "imagenet"})
+
+
+def unsupported(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what the resource asks for that is not built yet, in a spec of plain JSON types."""
+    for pattern, supported in UNSUPPORTED.items():
+        for path, value in _values(spec, pattern.split("."), "spec"):
+            if value not in supported:
+                yield Problem(path, "not supported yet", f"supported so far: {_listed(supported)}")
+    for path, value in _values(spec, ["dataset", "name"], "spec"):
+        if value in UNSUPPORTED_DATASETS:
+            yield Problem(path, f"the dataset {value} is not supported yet", "use cifar10 or image_folder")
+
+
+def _values(part: Any, steps: list[str], path: str) -> Iterator[tuple[str, Any]]:
+    """Yield every value at the end of a path that was really given, with the path spelled out."""
+    if not steps:
+        yield path, part
+        return
+    key, rest = steps[0], steps[1:]
+    if not isinstance(part, Mapping) or key.removesuffix("[]") not in part:
+        return
+    below = part[key.removesuffix("[]")]
+    if not key.endswith("[]"):
+        yield from _values(below, rest, f"{path}.{key}")
+    elif isinstance(below, list):
+        for index, item in enumerate(below):
+            yield from _values(item, rest, f"{path}.{key.removesuffix('[]')}[{index}]")
+
+
+def _listed(values: tuple[Any, ...]) -> str:
+    return ", ".join("null" if value is None else str(value) for value in values)

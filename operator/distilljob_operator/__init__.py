@@ -1,0 +1,1 @@
+"""DistillJob to cluster: the Kubernetes operator."""

@@ -1,0 +1,1 @@
+"""One student: trains, labels, distils, and can resume exactly."""
