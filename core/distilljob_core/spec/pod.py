@@ -6,7 +6,9 @@ from pydantic import Field
 
 from distilljob_core.spec.base import Part, Quantity, RawObjects, Text
 
-Labels = Annotated[dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=4096)]], Field(max_length=64)]
+Labels = Annotated[
+    dict[Annotated[str, Field(max_length=317)], Annotated[str, Field(max_length=4096)]], Field(max_length=64)
+]
 
 
 class Resources(Part):
