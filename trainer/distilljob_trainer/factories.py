@@ -8,7 +8,7 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from distilljob_core.errors import DistillJobError, FactoryError
@@ -34,7 +34,7 @@ def import_factory(kind: str, name: str) -> Factory:
             f"{kind} {name!r}: importing {module_name!r} failed: {_brief(error)}. Looked in: {_search_path()}. "
             "Install the package, or put its folder on PYTHONPATH"
         ) from error
-    factory = getattr(module, attribute, None)
+    factory: Factory | None = getattr(module, attribute, None)
     if not callable(factory):
         found = "is not callable" if hasattr(module, attribute) else "does not exist"
         origin = getattr(module, "__file__", None) or module_name
@@ -57,24 +57,24 @@ def call_factory(kind: str, name: str, factory: Factory, /, *args: object, **opt
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Close matches as the end of a sentence, or nothing."""
+    """Close matches as a question of their own after the sentence they end, else only its full stop."""
     matches = difflib.get_close_matches(name, list(known), n=3)
-    return f"; did you mean {' or '.join(matches)}?" if matches else ""
+    return f". Did you mean {' or '.join(matches)}?" if matches else "."
 
 
-def _check_options(kind: str, name: str, factory: Factory, args: tuple[object, ...], options: Mapping[str, Any]) -> None:
+def _check_options(kind: str, name: str, factory: Factory, args: Sequence[object], options: Mapping[str, Any]) -> None:
     try:
         signature = inspect.signature(factory)
     except ValueError:  # some callables written in C have none; calling them will tell
         return
     parameters = signature.parameters
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        for option in options:
-            if option not in parameters:
-                raise FactoryError(
-                    f"{kind} {name!r} takes no option {option!r}{did_you_mean(option, parameters) or '; '}"
-                    f" it takes: {', '.join(parameters)}"
-                )
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    for option in options:
+        if option not in parameters and not takes_any:
+            raise FactoryError(
+                f"{kind} {name!r} takes no option {option!r}{did_you_mean(option, parameters)}"
+                f" It takes: {', '.join(parameters)}"
+            )
     try:
         signature.bind(*args, **options)
     except TypeError as error:

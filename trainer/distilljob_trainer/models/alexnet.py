@@ -1,14 +1,11 @@
-"""AlexNet for 32x32 images: the five convolutions of Krizhevsky et al. 2012, one linear layer, no BatchNorm, no dropout."""
+"""AlexNet for 32x32 images: five convolutions (Krizhevsky et al. 2012), one linear layer, no BatchNorm, no dropout."""
 
 from torch import nn
 
 
 def alexnet_cifar(num_classes: int, *, in_channels: int = 3) -> nn.Module:
-    """AlexNet's CIFAR form, 2,472,266 parameters for 10 classes; PyTorch's default initialization.
-
-    Feature maps of a 32x32 image: 8, 4, 2, 1 pixels wide. Smaller than 25 pixels leaves nothing to classify.
-    """
-    return nn.Sequential(
+    """AlexNet's CIFAR form, 2,472,266 parameters for 10 classes; PyTorch's default initialization."""
+    return nn.Sequential(  # the feature maps of a 32x32 image are 8, 4, 2, 1 pixels wide
         nn.Conv2d(in_channels, 64, kernel_size=11, stride=4, padding=5),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(2),

@@ -1,33 +1,49 @@
 """VGG for 32x32 images (Simonyan & Zisserman 2015, tables A, D, E): one linear layer instead of three."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from torch import nn
 
-# Widths of the 3x3 convolutions, group by group; a 2x2 max-pool ends each group.
-VGG11: Final = ((64,), (128,), (256, 256), (512, 512), (512, 512))
-VGG16: Final = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
-VGG19: Final = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
+from distilljob_trainer.models.initialize import he_normal
+
+Groups = Sequence[Sequence[int]]  # widths of the 3x3 convolutions; a 2x2 max-pool ends each group
+
+VGG11: Final[Groups] = ((64,), (128,), (256, 256), (512, 512), (512, 512))
+VGG16: Final[Groups] = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
+VGG19: Final[Groups] = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
 
 
-class VGG(nn.Module):
-    """VGG with a single linear layer; five pools, so images of 32 to 63 pixels."""
-
-    def __init__(
-        self, groups: tuple[tuple[int, ...], ...], num_classes: int, *, batch_norm: bool, in_channels: int
-    ) -> None:
-        super().__init__()
-        self.features = nn.Sequential(*_features(groups, in_channels, batch_norm=batch_norm))
-        self.classifier = nn.Linear(groups[-1][-1], num_classes)
-        initialize(self)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Logits [B, K]."""
-        return self.classifier(self.features(x_BCHW).flatten(1))
+def vgg11_bn_cifar(num_classes: int, *, in_channels: int = 3) -> nn.Module:
+    """Table A with BatchNorm, 9,231,114 parameters for 10 classes."""
+    return _vgg(VGG11, num_classes, in_channels, batch_norm=True)
 
 
-def _features(groups: tuple[tuple[int, ...], ...], channels: int, *, batch_norm: bool) -> Iterator[nn.Module]:
+def vgg16_bn_cifar(num_classes: int, *, in_channels: int = 3) -> nn.Module:
+    """Table D with BatchNorm, 14,728,266 parameters for 10 classes."""
+    return _vgg(VGG16, num_classes, in_channels, batch_norm=True)
+
+
+def vgg19_bn_cifar(num_classes: int, *, in_channels: int = 3) -> nn.Module:
+    """Table E with BatchNorm, 20,040,522 parameters for 10 classes."""
+    return _vgg(VGG19, num_classes, in_channels, batch_norm=True)
+
+
+def vgg19_cifar(num_classes: int, *, in_channels: int = 3) -> nn.Module:
+    """Table E as first published, without BatchNorm, 20,029,514 parameters for 10 classes."""
+    return _vgg(VGG19, num_classes, in_channels, batch_norm=False)
+
+
+def _vgg(groups: Groups, num_classes: int, in_channels: int, *, batch_norm: bool) -> nn.Module:
+    classifier = nn.Linear(groups[-1][-1], num_classes)
+    network = nn.Sequential(*_features(groups, in_channels, batch_norm=batch_norm), nn.Flatten(), classifier)
+    he_normal(network)
+    nn.init.normal_(classifier.weight, std=0.01)
+    nn.init.zeros_(classifier.bias)
+    return network
+
+
+def _features(groups: Groups, channels: int, *, batch_norm: bool) -> Iterator[nn.Module]:
     for widths in groups:
         for width in widths:
             yield nn.Conv2d(channels, width, kernel_size=3, padding=1)
