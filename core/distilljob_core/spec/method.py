@@ -13,7 +13,7 @@ class Ramp(Part):
     """How the loss L = alpha CE + beta KL moves through a distillation phase."""
 
     kind: Literal["Linear", "Fixed", "FixedMatched", "Cosine"] = "Linear"
-    """Linear: alpha = 1 - r/T_d, beta = 1 + r/T_d. FixedMatched: the mean of that line. Fixed: alpha and beta as given."""
+    """Linear: alpha = 1 - r/T_d, beta = 1 + r/T_d. FixedMatched: that line's mean. Fixed: alpha and beta as given."""
     unit: Literal["Epoch", "Step"] = "Epoch"
     """Whether r moves once an epoch (the paper) or along the same line at every step."""
     alpha: Annotated[float, Field(ge=0, le=1000)] | None = None
@@ -64,7 +64,7 @@ class Method(Part):
     """The training cycle: T_in epochs alone, exchange, T_d epochs with the ensemble as teacher."""
 
     name: Literal["MD", "Independent", "ECDNN"] = "MD"
-    """MD: the paper's method. ECDNN: uniform weights, fixed ramp, t = 1. Independent: the same epochs without a teacher."""
+    """MD: the paper's method. ECDNN: uniform weights, fixed ramp, t = 1. Independent: as many epochs, no teacher."""
     cycles: Annotated[int, Field(ge=1, le=1000)] = 4
     """How often students exchange soft labels."""
     independent_epochs: Epochs = 10

@@ -1,5 +1,6 @@
 """Fields of the resource whose part is not built yet: they are refused, never ignored."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -70,4 +71,4 @@ def _values(part: Any, steps: list[str], path: str) -> Iterator[tuple[str, Any]]
 
 
 def _listed(values: tuple[Any, ...]) -> str:
-    return ", ".join("null" if value is None else str(value) for value in values)
+    return ", ".join(json.dumps(value) for value in values)
