@@ -1,0 +1,103 @@
+"""From a dataset's name to everything a student needs of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from distilljob_core.errors import DataError, FactoryError
+from distilljob_core.softlabels.fingerprint import Fingerprint, FingerprintBuilder
+from distilljob_trainer.data.registry import read_split
+from distilljob_trainer.data.split import Data, InMemory, Inputs, Split
+from distilljob_trainer.data.stratify import holdout
+
+
+def load(
+    name: str,
+    options: Mapping[str, Any],
+    root: Path,
+    *,
+    augmentation: Literal["Default", "Disabled"],
+    holdout_fraction: float,
+    holdout_maximum: int,
+    seed: int,
+) -> Data:
+    """Read both splits into memory, check them against each other and choose the hold-out.
+
+    Args:
+        name: a built-in dataset (`registry.BUILT_IN`) or `package.module:factory`.
+        options: the factory's keyword arguments.
+        root: folder of the data.
+        augmentation: the dataset's own, or none.
+        holdout_fraction: share of the training set that no gradient step sees.
+        holdout_maximum: never more samples than this.
+        seed: of the hold-out's choice. Every student of a job must pass the same.
+
+    Raises:
+        FactoryError: the name, the options or the factory are wrong.
+        DataError: files missing or damaged.
+    """
+    train_set = read_split(name, "train", root, dict(options))
+    test_set = read_split(name, "test", root, dict(options))
+    classes = _classes(name, train_set, test_set)
+    train = Split(train_set.inputs, train_set.labels_N, train_set.normalization)
+    test = Split(test_set.inputs, test_set.labels_N, test_set.normalization)
+    if train.preprocessing != test.preprocessing:
+        raise FactoryError(
+            f"dataset {name!r}: training samples are {train.preprocessing}, test samples are {test.preprocessing}; "
+            "the two must agree"
+        )
+    fit_ids_N, holdout_ids_N = holdout(train.labels_N, fraction=holdout_fraction, maximum=holdout_maximum, seed=seed)
+    if len(fit_ids_N) < 2 or len(holdout_ids_N) < 1:
+        raise DataError(
+            f"dataset {name!r} has {train.num_samples} training samples of {len(classes)} classes: too few to fit some "
+            "and hold others out"
+        )
+    return Data(
+        train=train,
+        test=test,
+        fit_ids_N=fit_ids_N,
+        holdout_ids_N=holdout_ids_N,
+        class_names=classes,
+        augmentation=train_set.augmentation if augmentation == "Default" else None,
+        train_fingerprint=_fingerprint(train, classes),
+        evaluation_fingerprint=_fingerprint(test, classes),
+    )
+
+
+def _classes(name: str, train: InMemory, test: InMemory) -> tuple[str, ...]:
+    """Names of the classes; the numbers up to the greatest label where the dataset gives none."""
+    if train.classes != test.classes:
+        raise FactoryError(
+            f"dataset {name!r}: the training set has classes {_listed(train.classes)}, "
+            f"the test set {_listed(test.classes)}; the two must agree"
+        )
+    labels = torch.cat([train.labels_N, test.labels_N])
+    lowest, highest = int(labels.min()), int(labels.max())
+    classes = train.classes or tuple(str(label) for label in range(highest + 1))
+    if lowest < 0 or highest >= len(classes) or len(classes) < 2:
+        raise FactoryError(
+            f"dataset {name!r} has labels from {lowest} to {highest} and {len(classes)} classes; "
+            "labels must be 0 to K-1 for K classes, at least two"
+        )
+    return classes
+
+
+def _fingerprint(split: Split, classes: Sequence[str]) -> Fingerprint:
+    builder = FingerprintBuilder(f"{split.preprocessing}; classes {', '.join(classes)}", len(classes))
+    builder.add(split.labels_N.tolist(), _contents(split.inputs))
+    return builder.finish()
+
+
+def _contents(inputs: Inputs) -> Iterable[bytes | NDArray[Any]]:
+    if isinstance(inputs, Tensor):
+        return iter(inputs.numpy())
+    arrays = [tensor.numpy() for _, tensor in sorted(inputs.items())]
+    return (b"".join(array.tobytes() for array in sample) for sample in zip(*arrays, strict=True))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
