@@ -1,0 +1,52 @@
+# Every command of this project. CI calls only these.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := core operator aggregator trainer cli tools
+STAMP := $(VENV)/.installed-$(shell cat requirements/dev.lock pyproject.toml | cksum | cut -d' ' -f1)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo check verify test lock clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## make .venv with everything pinned and hashed
+
+$(STAMP):
+	@$(PYTHON) tools/preflight.py
+	$(PYTHON) -m venv --upgrade-deps $(VENV) 2>/dev/null || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+demo: setup ## train three small networks together, about two minutes after the installation
+	$(BIN)/distilljob run examples/01-digits.yaml --output runs/demo
+
+check: setup ## style, types, imports, budgets, examples
+	$(BIN)/ruff check $(SOURCES) tests
+	$(BIN)/ruff format --check $(SOURCES) tests
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports
+	$(BIN)/yamllint --strict .
+	$(BIN)/shellcheck .ci/run
+	$(BIN)/pytest -q tests/project
+	for file in examples/*.yaml; do $(BIN)/distilljob validate "$$file" || exit 1; done
+
+verify: setup ## generated files are up to date
+	$(BIN)/python tools/generate.py
+	git diff --exit-code -- core/distilljob_core/rpc deploy docs/reference
+	@test -z "$$(git status --porcelain -- core/distilljob_core/rpc deploy docs/reference)"
+
+test: setup ## the whole test suite
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/coverage report --fail-under=100 --include="$$($(BIN)/python tools/pure_modules.py)"
+
+lock: setup ## pin again what pyproject.toml asks for
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --no-annotate --no-header --all-extras pyproject.toml -o requirements/dev.lock --upgrade
+
+clean: ## remove what runs and tools left behind
+	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* build dist
