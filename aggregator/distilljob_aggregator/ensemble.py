@@ -1,0 +1,55 @@
+"""How students become a teacher: S_e = sum_i a_i s_i, a_i = w_i / sum w (Gao et al. 2019, Entropy 21(4):357).
+
+Weights are integers and probabilities integers on a grid (softlabels/grid.py), so the sum is exact; what rounds is one
+division here and one step of the codec.
+
+Shapes: B rows of a block, K classes.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distilljob_core.errors import Mismatch, SpecError
+
+MAXIMUM_WEIGHT_SUM: Final = 2**22
+"""Times 2^31, the largest grid integer, this is 2^53: the last integer up to which float64 counts exactly."""
+
+
+def check_weight(rule: str, weight: int, holdout_size: int) -> None:
+    """Compare a student's weight with the rule it must follow.
+
+    Accuracy: the number of hold-out samples it got right. Uniform: 1.
+
+    Raises:
+        Mismatch: the weight cannot come from that rule.
+    """
+    lowest, highest = {"Accuracy": (0, holdout_size), "Uniform": (1, 1)}[rule]
+    if not lowest <= weight <= highest:
+        raise Mismatch(f"weight {weight} is not in {lowest}..{highest}, as spec.method.teacher.weights: {rule} demands")
+
+
+def check_weight_sum(weights: Mapping[str, int]) -> None:
+    """Refuse weights, by student, with which the sum would no longer be exact.
+
+    Raises:
+        SpecError: sum w > 2^22.
+    """
+    total = sum(weights.values())
+    if total > MAXIMUM_WEIGHT_SUM:
+        raise SpecError(
+            f"the weights of {len(weights)} students sum to {total}, more than {MAXIMUM_WEIGHT_SUM}; "
+            "lower spec.dataset.holdout.maximumSamples"
+        )
+
+
+def used_weights(weights: Mapping[str, int]) -> dict[str, int]:
+    """Give the weights that the teacher is made with: these, or 1 for each student when all of them are 0."""
+    return dict(weights) if any(weights.values()) else dict.fromkeys(weights, 1)
+
+
+def mean_rows(sum_BK: NDArray[np.float64], weight_sum: int) -> NDArray[np.float64]:
+    """Divide exact sums of w * u by sum w: the teacher in units of the grid, rounded once, [B, K]."""
+    return sum_BK / np.float64(weight_sum)
