@@ -131,6 +131,8 @@ class TeacherNotReady(Retryable):
 class Busy(Retryable):
     """Too many streams at once; come back after a moment."""
 
+    retry_after_seconds: ClassVar[float] = 0.5
+
 
 class ResultsFull(Retryable):
     """The results volume is full."""
