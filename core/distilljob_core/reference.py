@@ -2,18 +2,25 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from distilljob_core.crd import schema
 from distilljob_core.spec.rules import RULES
 from distilljob_core.spec.unsupported import UNSUPPORTED, UNSUPPORTED_DATASETS
 
 
+SAME_SHAPE_AS: Final = {
+    "spec.aggregator.pod": "spec.pod",
+    "spec.students[].pod": "spec.pod",
+    "spec.students[].training": "spec.training",
+}
+
+
 def field_reference() -> str:
     """Write the page as Markdown."""
     rows = [f"| `{path}` | {kind} | {default} | {text} |" for path, kind, default, text in _fields(schema(), "")]
     refused = [f"- `spec.{path}`: so far only {_listed(values)}" for path, values in UNSUPPORTED.items()]
-    refused += [f"- `spec.dataset.name`: `{name}`" for name in sorted(UNSUPPORTED_DATASETS)]
+    refused += [f"- `spec.dataset.name`: `{name}`" for name in UNSUPPORTED_DATASETS]
     rules = [f"- `{rule.at or 'the resource'}` {rule.field_path}: {rule.message}" for rule in RULES]
     return "\n".join(
         [
@@ -40,17 +47,17 @@ def field_reference() -> str:
 
 
 def _fields(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str, str]]:
-    """Walk spec depth first; a patch of the same shape as a block seen before is named, not repeated."""
+    """Walk spec depth first."""
     for name, below in node.get("properties", {}).items():
         here = f"{path}.{name}".removeprefix(".")
         if not here.startswith("spec"):
             continue
         default = json.dumps(below["default"]) if below.get("default", {}) != {} else ""
         text = below.get("description", "").replace("\n", " ").replace("|", "\\|")
+        text += f" Same fields as {SAME_SHAPE_AS[here]}." if here in SAME_SHAPE_AS else ""
         yield here, _type(below), f"`{default}`" if default else "", text
-        if here in ("spec.pod", "spec.aggregator.pod", "spec.students[].pod", "spec.students[].training"):
-            if here != "spec.pod":
-                continue
+        if here in SAME_SHAPE_AS:
+            continue
         yield from _fields(below, here)
         yield from _fields(below.get("items", {}), f"{here}[]")
 

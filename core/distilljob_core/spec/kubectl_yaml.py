@@ -4,6 +4,7 @@ kubectl resolves plain scalars by YAML 1.1 with a few turns of its own: `5e-4` i
 dates stay text, `yes`, `on` and `y` are booleans. Duplicate keys are errors.
 """
 
+import json
 import re
 from typing import Any, Final
 
@@ -31,11 +32,16 @@ def resolve_scalar(text: str) -> bool | int | float | str | None:
         return None
     if text in _BOOLEANS:
         return _BOOLEANS[text]
-    plain = text.replace("_", "")
+    plain = text if text.startswith("_") else text.replace("_", "")
     if match := _INTEGER.match(plain):
         sign = -1 if plain.startswith("-") else 1
         return sign * _magnitude(match)
-    return float(plain) if _FLOAT.match(plain) else text
+    return _number(float(plain)) if _FLOAT.match(plain) else text
+
+
+def _number(value: float) -> int | float:
+    """Write whole numbers as JSON does on kubectl's way to the API server: 1e3 is 1000 and fits an integer field."""
+    return int(value) if value.is_integer() else value
 
 
 def _magnitude(match: re.Match[str]) -> int:
@@ -49,7 +55,7 @@ def _magnitude(match: re.Match[str]) -> int:
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with kubectl's scalars and no duplicate keys."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - as the base class has it
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -60,7 +66,12 @@ class _Loader(yaml.SafeLoader):
                     None, None, f"the key {key!r} stands twice", key_node.start_mark
                 )
             seen.add(key)
-        return {str(key): value for key, value in super().construct_mapping(node, deep=deep).items()}
+        return {_key_text(key): value for key, value in super().construct_mapping(node, deep=deep).items()}
+
+
+def _key_text(key: Any) -> str:
+    """Write a key as kubectl does: JSON knows only text there, so `y:` becomes "true"."""
+    return key if isinstance(key, str) else json.dumps(key)
 
 
 def _construct_scalar(loader: _Loader, node: yaml.ScalarNode) -> Any:
