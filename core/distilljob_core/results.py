@@ -92,6 +92,8 @@ class StudentSummary(Record):
     num_parameters: int
     epochs: int
     steps: int
+    test_samples: int | None = None
+    """Size of the test set; None where a trainer does not say."""
     accuracy: TestAccuracy
     holdout: HoldoutAccuracy
     nll: float

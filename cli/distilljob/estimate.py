@@ -1,0 +1,99 @@
+"""What a job will move, keep and compute, before it runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from distilljob_core.spec.job import DistillJobSpec
+from distilljob_core.spec.resolve import ResolvedStudent, planned_epochs, resolve_students
+
+CODE_BYTES: Final = {"Float16": 2, "Log8": 1}
+ACCUMULATOR_BYTES: Final = 8
+"""A float64 for each sample and class at the aggregator."""
+FLOAT_BYTES: Final = 4
+OPTIMIZER_COPIES: Final = {"SGD": 1, "AdamW": 2}
+CHECKPOINT_GENERATIONS: Final = 3
+"""The last two and the phase boundary."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataShape:
+    """The sizes of a dataset that costs depend on."""
+
+    train_samples: int
+    fit_samples: int
+    """Training samples that are not held out."""
+    test_samples: int
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StudentCost:
+    """What one student computes and keeps."""
+
+    name: str
+    model: str
+    parameters: int
+    steps_per_cycle: int
+    steps: int
+    checkpoint_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a whole job costs; exchange sizes are exact up to 0.01 % of framing, storage is an upper figure."""
+
+    cycles: int
+    students: tuple[StudentCost, ...]
+    upload_bytes: int
+    """One student's soft labels of one exchange; the teacher that comes back has the same size."""
+    cycle_bytes: int
+    """All students, both directions, one cycle."""
+    total_bytes: int
+    """All cycles and the evaluation round."""
+    aggregator_memory_bytes: int
+    state_storage_bytes: int
+    checkpoint_storage_bytes: int
+    results_storage_bytes: int
+
+
+def estimate(
+    spec: DistillJobSpec, data: DataShape, parameters: Mapping[str, int], steps: Mapping[str, int]
+) -> Estimate:
+    """Work out the costs of a job.
+
+    Args:
+        spec: the checked job.
+        data: sizes of its dataset.
+        parameters: numbers of a student's network, buffers included, by student.
+        steps: optimizer steps of one epoch, by student.
+    """
+    students = tuple(_student(spec, s, parameters[s.name], steps[s.name]) for s in resolve_students(spec))
+    code_bytes = CODE_BYTES[spec.method.soft_labels.codec] * data.classes
+    rounds = 0 if spec.method.name == "Independent" else spec.method.cycles
+    upload = data.train_samples * code_bytes if rounds else 0
+    evaluation = data.test_samples * code_bytes
+    kept = rounds if spec.aggregator.teacher_history == "All" else min(rounds, spec.aggregator.teacher_history)
+    return Estimate(
+        cycles=spec.method.cycles,
+        students=students,
+        upload_bytes=upload,
+        cycle_bytes=2 * len(students) * upload,
+        total_bytes=2 * len(students) * (rounds * upload + evaluation),
+        aggregator_memory_bytes=(upload or evaluation) * (ACCUMULATOR_BYTES * data.classes + code_bytes) // code_bytes,
+        state_storage_bytes=len(students) * max(upload, evaluation) + kept * upload + evaluation,
+        checkpoint_storage_bytes=sum(student.checkpoint_bytes for student in students),
+        results_storage_bytes=2 * FLOAT_BYTES * sum(student.parameters for student in students),
+    )
+
+
+def _student(spec: DistillJobSpec, student: ResolvedStudent, parameters: int, steps: int) -> StudentCost:
+    copies = CHECKPOINT_GENERATIONS * (1 + OPTIMIZER_COPIES[student.training.optimizer.kind])
+    return StudentCost(
+        name=student.name,
+        model=student.model.name,
+        parameters=parameters,
+        steps_per_cycle=steps * (spec.method.independent_epochs + spec.method.distill_epochs),
+        steps=steps * planned_epochs(spec.method),
+        checkpoint_bytes=copies * parameters * FLOAT_BYTES,
+    )

@@ -1,0 +1,128 @@
+"""The run directory: everything a local run has on disk.
+
+DIR/
+├── job.yaml             the job as it was given, with --set applied; what `distilljob run` was last asked for
+├── job.json             the snapshot all processes read; written once, with the job's uid, never changed
+├── state.json           what the runner must not forget: attempts, restarts, drops, threads; written before each start
+├── control.json         the wishes that may change while the job runs; the aggregator re-reads it
+├── lock                 held by the runner for as long as it lives; names its process
+├── logs/                <student>-a<N>.log, one an attempt; aggregator-<N>.log, one a start; runner.log: all events
+├── checkpoints/<student>/
+├── state/               the aggregator's journal, spool and teachers; its two addresses while it runs
+├── results/             what the students published: weights, metrics; the ensemble
+├── result.json          everything that was measured, with the verdict
+└── metrics.jsonl        one line an epoch, cycle and exchange of every student
+
+A run that was killed anywhere goes on from these files alone.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from distilljob.errors import BadInput
+from distilljob_core import names
+from distilljob_core.errors import DistillJobError
+from distilljob_core.files import DirectoryLock, write_atomically
+from distilljob_core.plan import Places
+
+RUN_MADE: Final = (
+    "job.yaml",
+    names.SPEC_FILE_NAME,
+    "state.json",
+    names.CONTROL_FILE_NAME,
+    "logs",
+    "checkpoints",
+    "state",
+    "results",
+    "result.json",
+    "metrics.jsonl",
+    "report.html",
+)
+_LOCK: Final = "lock"
+
+
+class RunFolder:
+    """Paths below one run directory, and the rules for touching it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.job_yaml = self.root / "job.yaml"
+        self.snapshot = self.root / names.SPEC_FILE_NAME
+        self.state = self.root / "state.json"
+        self.control = self.root / names.CONTROL_FILE_NAME
+        self.logs = self.root / "logs"
+        self.results = self.root / "results"
+        self.result = self.root / "result.json"
+        self.metrics = self.root / "metrics.jsonl"
+        self.grpc_address = self.root / "state" / "grpc.address"
+        self.http_address = self.root / "state" / "http.address"
+
+    def places(self, data: Path, student: str | None = None) -> Places:
+        """Stand in for a pod's mounts; ports are the system's choice, on loopback."""
+        return Places(
+            config=str(self.root),
+            data=str(data.absolute()),
+            checkpoints=str(self.root / "checkpoints" / (student or "")),
+            state=str(self.root / "state"),
+            results=str(self.results),
+            grpc_port=0,
+            http_port=0,
+            bind="127.0.0.1",
+        )
+
+    def make(self) -> None:
+        """Make the folders that processes expect."""
+        for name in ("logs", "checkpoints", "state", "results"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+
+    def is_run(self) -> bool:
+        """Say whether a run began here: its snapshot is the first file written."""
+        try:
+            snapshot = json.loads(self.snapshot.read_bytes())
+        except (OSError, ValueError):
+            return False
+        return isinstance(snapshot, dict) and snapshot.get("kind") == "DistillJob"
+
+    def check_usable(self) -> None:
+        """Refuse a folder that holds something else than a run.
+
+        Raises:
+            BadInput: it is a file, or has contents that no run made.
+        """
+        if self.root.exists() and not self.root.is_dir():
+            raise BadInput(f"{self.root} is a file; choose another folder with -o")
+        if self.root.is_dir() and not self.is_run() and any(path.name != _LOCK for path in self.root.iterdir()):
+            raise BadInput(f"{self.root} is neither empty nor a run directory; choose another folder with -o")
+
+    def clear(self) -> None:
+        """Remove what a run made here, and nothing else; the snapshot last, so that a crash leaves a run directory."""
+        for name in sorted(RUN_MADE, key=names.SPEC_FILE_NAME.__eq__):
+            path = self.root / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder against other runners until the block, or this process, ends.
+
+        Raises:
+            BadInput: another runner holds it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = DirectoryLock(self.root)
+        except DistillJobError as error:
+            raise BadInput(f"another runner is at work: {error}") from None
+        with lock:
+            yield
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write one JSON object atomically, readable for people."""
+    write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
