@@ -8,7 +8,6 @@ from distilljob_core.crd import schema
 from distilljob_core.spec.rules import RULES
 from distilljob_core.spec.unsupported import UNSUPPORTED, UNSUPPORTED_DATASETS
 
-
 SAME_SHAPE_AS: Final = {
     "spec.aggregator.pod": "spec.pod",
     "spec.students[].pod": "spec.pod",
