@@ -37,7 +37,7 @@ def check_row_sums(u_NK: GridRows) -> None:
         RowsOutOfRange: |sum p - 1| > 1e-3 in some row; the text names the first.
     """
     sums_N = row_sums(u_NK) / GRID
-    off_N = np.abs(sums_N - 1) > ROW_SUM_TOLERANCE
+    off_N = ~(np.abs(sums_N - 1) <= ROW_SUM_TOLERANCE)  # NaN is off too
     if off_N.any():
         row = int(off_N.argmax())
         raise RowsOutOfRange(f"row {row} of the block sums to {sums_N[row]:.6f}, not 1; send softmax outputs")
