@@ -23,12 +23,14 @@ class Stream(IntEnum):
     AUGMENTATION = 2
     HOLDOUT = 3
     SUBSET = 4
+    STEP = 5
+    WEIGHTS = 6
 
 
 def stream_key(stream: Stream, *counters: int) -> int:
     """Fold a stream and its counters (seed, cycle, epoch) into one 64-bit key."""
-    key = int(stream)
-    for counter in counters:
+    key = 0
+    for counter in (stream, *counters):
         key = _mix(((key ^ (counter & _MASK)) + _GOLDEN) & _MASK)
     return key
 

@@ -42,15 +42,15 @@ def holdout(labels_N: Tensor, *, fraction: float, maximum: int, seed: int) -> tu
     return torch.nonzero(~held_N).flatten(), torch.nonzero(held_N).flatten()
 
 
-def subset(labels_N: Tensor, num_samples: int | None, *, option: str) -> Tensor:
+def subset(labels_N: Tensor, num_samples: int | None, *, split: str) -> Tensor:
     """Ids of a balanced subset, ascending, the same in every process; all of them for None.
 
     Raises:
-        FactoryError: more samples than there are, or fewer than one per class; the text names the option.
+        FactoryError: more samples than there are, or fewer than one per class; it names the option `<split>_samples`.
     """
     if num_samples is None:
         return torch.arange(len(labels_N))
-    check_count(num_samples, option=option, minimum=len(torch.unique(labels_N)), maximum=len(labels_N))
+    check_count(num_samples, option=f"{split}_samples", minimum=len(torch.unique(labels_N)), maximum=len(labels_N))
     return stratified_order(labels_N, stream_key(Stream.SUBSET))[:num_samples].sort().values
 
 
