@@ -1,0 +1,54 @@
+"""The combination rule: integer weights, exact limits, one division."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distilljob_aggregator.ensemble import (
+    MAXIMUM_WEIGHT_SUM,
+    check_weight,
+    check_weight_sum,
+    mean_rows,
+    used_weights,
+)
+from distilljob_core.errors import Mismatch, SpecError
+from distilljob_core.softlabels.grid import GRID
+
+
+@pytest.mark.parametrize(("rule", "weight"), [("Accuracy", 0), ("Accuracy", 500), ("Accuracy", 1000), ("Uniform", 1)])
+def test_weights_of_the_rule_pass(rule, weight):
+    check_weight(rule, weight, holdout_size=1000)
+
+
+@pytest.mark.parametrize(
+    ("rule", "weight", "allowed"),
+    [("Accuracy", -1, "0..1000"), ("Accuracy", 1001, "0..1000"), ("Uniform", 0, "1..1"), ("Uniform", 2, "1..1")],
+)
+def test_a_weight_that_the_rule_cannot_give_is_refused(rule, weight, allowed):
+    with pytest.raises(Mismatch, match=f"weight {weight} is not in {allowed}, as spec.method.teacher.weights: {rule}"):
+        check_weight(rule, weight, holdout_size=1000)
+
+
+def test_weights_may_sum_to_what_float64_counts_exactly_and_no_more():
+    full_group = {f"student-{i}": 65_536 for i in range(64)}
+    check_weight_sum(full_group)
+    assert sum(full_group.values()) * GRID == 2**53
+    with pytest.raises(SpecError, match=f"sum to 4194305, more than {MAXIMUM_WEIGHT_SUM}; lower spec.dataset.holdout"):
+        check_weight_sum({**full_group, "student-0": 65_537})
+
+
+def test_students_that_got_nothing_right_count_alike():
+    assert used_weights({"a": 0, "b": 0, "c": 0}) == {"a": 1, "b": 1, "c": 1}
+
+
+def test_one_right_answer_outweighs_none():
+    assert used_weights({"a": 0, "b": 1}) == {"a": 0, "b": 1}
+
+
+@given(st.integers(0, 2**53), st.integers(1, MAXIMUM_WEIGHT_SUM))
+def test_mean_is_the_correctly_rounded_quotient(total, weight_sum):
+    mean = mean_rows(np.array([[float(total)]]), weight_sum)[0, 0]
+    assert mean == float(Fraction(total, weight_sum))
