@@ -57,6 +57,8 @@ class EndReason(StrEnum):
     DROPPED = "Dropped"
     STRAY = "Stray"
     """Not the attempt that the job goes on with."""
+    FINISHED = "Finished"
+    """Its terminal record has been durable for long, and it has not left."""
     JOB_ENDED = "JobEnded"
 
 
@@ -115,14 +117,17 @@ class Account:
     spent: int = 0
     """Charged restarts since the last refill: crash, hang, early, and every tenth deletion in a row."""
     spent_hangs: int = 0
+    contributed: int = 0
+    """Closed cycles with this student's labels."""
     contributed_at_failure: int = 0
-    """Closed cycles with this student's labels, at its last charged failure."""
+    """The same at its last charged failure; the difference refills the budget."""
     failures_in_a_row: int = 0
     nodes_in_a_row: int = 0
     deleted_in_a_row: int = 0
     charged: int = 0
     """All charged restarts, never refilled: they add up to what the job has spent."""
     out_of_memory: int = 0
+    """Attempts that were killed for memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +147,22 @@ class StudentState:
     account: Account = Account()
     last_termination: Termination | None = None
     joined_seconds: float | None = None
-    """When it was first seen to have joined, with whatever attempt."""
+    """When it was first seen to have joined, since the start or the last release."""
+    done_seconds: float | None = None
+    """When its terminal record was first seen."""
     sighted_seconds: float | None = None
     """End of the last blind spell on its progress; None while blind."""
     unreachable_seconds: float | None = None
     """Since when its node is silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class MassHang:
+    """A time in which more than half of the live students look hung, so that something they share is suspect."""
+
+    since_seconds: float
+    """Start of it, or the last ending in it."""
+    num_ended: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +191,13 @@ class JobState:
     """From when the startup deadline runs."""
     startup_tries: int = 0
     """Startup deadlines that have passed."""
+    released_until_seconds: float | None = None
+    """After a passed startup deadline: nothing starts before this."""
     quorum_joined: bool = False
     num_closes: int = 0
     """Closed rounds seen, evaluation included."""
     last_close_seconds: float | None = None
-    mass_hang_seconds: float | None = None
-    """Since when more than half of the live students look hung."""
+    mass_hang: MassHang | None = None
     round_started_seconds: float | None = None
     """When the open round was first seen with a durable row; None while it has none."""
     outcome: Outcome | None = None
