@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from distilljob_core.errors import DistillJobError, FactoryError
-from distilljob_trainer.data.split import InMemory, Normalization
+from distilljob_trainer.data.split import InMemory, Inputs, Normalization
 
 SAMPLE: Final = "(tensor or dict of tensors, integer label)"
 SINGLE: Final = ""  # the name of an input that is a lone tensor
@@ -37,6 +37,7 @@ def into_memory(source: object, name: str) -> InMemory:
         FactoryError: something else; the text names the factory, the sample and what was found.
     """
     if isinstance(source, InMemory):
+        _check(source, name)
         return source
     if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
         raise FactoryError(
@@ -44,14 +45,25 @@ def into_memory(source: object, name: str) -> InMemory:
             f"len(dataset) and dataset[index] -> {SAMPLE}"
         )
     tensors, labels_N = _read(cast(_MapStyle, source), name)
-    lone = tensors.get(SINGLE)
-    images = lone is not None and lone.dtype == torch.uint8 and lone.ndim == 4
-    return InMemory(
-        inputs=tensors if lone is None else lone,
-        labels_N=labels_N,
-        classes=tuple(str(c) for c in getattr(source, "classes", ())),
-        normalization=Normalization((0.0,), (1.0,)) if images else None,
-    )
+    inputs = tensors.get(SINGLE, tensors)
+    classes = tuple(str(name) for name in getattr(source, "classes", ()))
+    return InMemory(inputs, labels_N, classes, Normalization((0.0,), (1.0,)) if _are_images(inputs) else None)
+
+
+def _check(source: InMemory, name: str) -> None:
+    tensors = [source.inputs] if isinstance(source.inputs, Tensor) else source.inputs.values()
+    lengths = {len(tensor) for tensor in tensors}
+    if lengths != {len(source)} or len(source) == 0 or source.labels_N.dtype != torch.int64:
+        raise FactoryError(
+            f"dataset {name!r}: {len(source)} labels of {source.labels_N.dtype} for inputs of length "
+            f"{sorted(lengths)}; every sample needs one int64 label, and there must be at least one"
+        )
+    if (source.normalization or source.augmentation) and not _are_images(source.inputs):
+        raise FactoryError(f"dataset {name!r}: only uint8 images [N, C, H, W] are normalized or augmented in batches")
+
+
+def _are_images(inputs: Inputs) -> bool:
+    return isinstance(inputs, Tensor) and inputs.dtype == torch.uint8 and inputs.ndim == 4
 
 
 def _read(dataset: _MapStyle, name: str) -> tuple[dict[str, Tensor], Tensor]:
