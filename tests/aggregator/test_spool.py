@@ -188,6 +188,14 @@ def test_records_written_in_small_pieces_are_whole(path: Path, monkeypatch):
     assert reopened(path) == PAYLOADS
 
 
+def test_replay_ends_with_the_records_that_were_there_when_it_began(path: Path, content: bytes):
+    with Spool(path) as spool:
+        payloads = spool.replay()
+        first = next(payloads)
+        spool.append(b"later")
+        assert [first, *payloads] == PAYLOADS
+
+
 def test_replay_of_a_file_damaged_in_use_says_so(path: Path, content: bytes):
     with Spool(path) as spool:
         with path.open("r+b") as file:

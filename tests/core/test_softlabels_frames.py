@@ -140,6 +140,14 @@ def test_frames_are_about_a_mebibyte_and_never_empty(bytes_per_row):
     assert num_rows == 1 or TARGET_BYTES - bytes_per_row < num_rows * bytes_per_row <= TARGET_BYTES
 
 
+@pytest.mark.parametrize("num_bytes", [1, 127, 128, 2**14 - 1, 2**14, TARGET_BYTES, 2**21])
+def test_frames_of_every_size_come_back(num_bytes):
+    rows = np.arange(num_bytes).astype(np.uint8)
+    frame = pack(rows, cycle=1, split=Split.EVALUATION, first_row=0, bytes_per_row=1)
+    assert unpack(frame, 1)[1] == rows.tobytes()
+    assert pb.Frame.FromString(frame).rows == rows.tobytes()
+
+
 def test_equal_checksums_need_equal_places_and_bytes():
     frames = [
         pack(rows, cycle=cycle, split=split, first_row=first_row, bytes_per_row=8)

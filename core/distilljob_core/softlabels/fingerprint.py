@@ -12,7 +12,7 @@ from xxhash import xxh3_128_digest
 
 from distilljob_core.errors import DataError
 
-_SAMPLE: Final = struct.Struct("<qQ16s")
+_SAMPLE: Final = struct.Struct("<q16s")
 _END: Final = struct.Struct("<QQQ")
 
 
@@ -29,8 +29,8 @@ class Fingerprint:
 class FingerprintBuilder:
     """Takes a split's samples in the order of their ids, 0..N-1, in pieces of any size.
 
-    digest = sha256((label i64, content length u64, xxh3_128(content)) of each sample, preprocessing in UTF-8,
-    its length u64, N u64, K u64), all little-endian.
+    digest = sha256((label i64, xxh3_128(content)) of each sample, preprocessing in UTF-8, its length u64, N u64,
+    K u64), all little-endian.
     """
 
     def __init__(self, preprocessing: str, num_classes: int) -> None:
@@ -56,7 +56,7 @@ class FingerprintBuilder:
             if not 0 <= label < self._num_classes:
                 raise DataError(f"sample {self._num_rows}: label {label} is not in 0..{self._num_classes - 1}")
             view = np.ascontiguousarray(content).data if isinstance(content, np.ndarray) else memoryview(content)
-            self._digest.update(_SAMPLE.pack(label, view.nbytes, xxh3_128_digest(view)))
+            self._digest.update(_SAMPLE.pack(label, xxh3_128_digest(view)))
             self._num_rows += 1
 
     def finish(self) -> Fingerprint:
