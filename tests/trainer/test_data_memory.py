@@ -1,3 +1,4 @@
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -106,7 +107,7 @@ def users_dataset(monkeypatch, tmp_path):
     """Loads a dataset whose factory is the given function, found by name like a user's."""
 
     def load(factory, options=None, augmentation="Default"):
-        monkeypatch.setitem(__import__("sys").modules, "my_sets", SimpleNamespace(make=factory))
+        monkeypatch.setitem(sys.modules, "my_sets", SimpleNamespace(make=factory))
         return data.load(
             "my_sets:make",
             options or {},
@@ -199,6 +200,47 @@ def test_augmentation_is_the_datasets_own_or_none(users_dataset):
 def test_tensors_that_do_not_fit_are_described(inputs, labels_N, message):
     with pytest.raises(FactoryError, match=message):
         into_memory(data.InMemory(inputs, labels_N, (), augmentation=data.Augmentation(1, flip=False)), "mine:dataset")
+
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_batches_are_the_same_on_every_device(users_dataset, device):
+    images = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    plain = data.Normalization((0.5,) * 3, (0.25,) * 3)
+
+    def make(split, root):
+        return data.InMemory(images, torch.arange(40) % 2, ("a", "b"), plain, data.Augmentation(4, flip=True))
+
+    here = users_dataset(make)
+    there = here.to(torch.device(device))
+    ids = data.permutation(40, seed=1, epoch=2)
+    x, y_B = there.training_batch(ids, cycle=1, epoch=2, seed=1)
+    assert x.device.type == y_B.device.type == there.train.device.type == device
+    assert torch.equal(x.cpu(), here.training_batch(ids, cycle=1, epoch=2, seed=1)[0])
+    assert torch.equal(there.test.batch(ids)[1].cpu(), here.test.labels_N[ids])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_dictionaries_move_as_a_whole(users_dataset, device):
+    x, y_B = users_dataset(tokens).to(torch.device(device)).train.batch(torch.tensor([3, 0]))
+    assert {tensor.device.type for tensor in (*x.values(), y_B)} == {device}
+    assert x["tokens"].tolist() == [[3, 4, 5, 6], [0, 1, 2, 3]]
+
+
+def test_an_in_memory_dataset_is_map_style_itself():
+    dataset = data.InMemory({"a": torch.arange(6).reshape(3, 2)}, torch.tensor([0, 1, 0]), ())
+    x, y = dataset[1]
+    assert (x["a"].tolist(), y, len(dataset)) == ([2, 3], 1, 3)
+
+
+def test_preprocessing_says_what_a_network_sees(users_dataset):
+    assert users_dataset(tokens).preprocessing == "tokens: int64 [4]; weight: float32 [1] as it is"
+    images = data.Split(torch.zeros(1, 3, 8, 8).byte(), torch.arange(1), data.Normalization((0.5,) * 3, (0.25,) * 3))
+    assert images.preprocessing == "uint8 [3, 8, 8] / 255, mean (0.5, 0.5, 0.5), std (0.25, 0.25, 0.25)"
+    assert str(data.Augmentation(4, flip=True)) == "pad 4, random crop, random horizontal flip"
+    assert str(data.Augmentation(2, flip=False)) == "pad 2, random crop"
 
 
 def by_split(train, test):

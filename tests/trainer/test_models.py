@@ -1,5 +1,7 @@
 import copy
 import math
+import subprocess
+import sys
 from collections import OrderedDict
 
 import pytest
@@ -133,7 +135,7 @@ def user_module(tmp_path, monkeypatch):
 
     def write(name, text):
         (tmp_path / f"{name}.py").write_text(text)
-        monkeypatch.delitem(__import__("sys").modules, name, raising=False)
+        monkeypatch.delitem(sys.modules, name, raising=False)
         return tmp_path
 
     return write
@@ -230,3 +232,21 @@ def test_the_dry_pass_leaves_no_trace():
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert [module.training for module in model.modules()] == modes
     assert torch.equal(torch.get_rng_state(), random_before)
+
+
+def test_a_torchvision_that_does_not_import_says_which_one_is_needed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(FactoryError, match=r"importing torchvision failed.*belongs to the installed torch"):
+        models.build("torchvision/resnet18", num_classes=10)
+
+
+def test_a_callable_without_a_signature_is_simply_called():
+    with pytest.raises(FactoryError, match="model 'builtins:dict' returned dict"):
+        models.build("builtins:dict", num_classes=10)
+
+
+def test_models_and_datasets_by_name_need_no_optional_library():
+    code = "import sys, distilljob_trainer.models, distilljob_trainer.data; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "distilljob_trainer.data.load" in loaded
+    assert not {"torchvision", "PIL", "sklearn"} & set(loaded)
