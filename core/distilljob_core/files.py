@@ -48,18 +48,19 @@ def write_atomically(path: Path, content: bytes | memoryview | Callable[[BinaryI
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with full_storage_named(path), temporary.open("wb") as file:
-            if callable(content):
-                content(file)
-            else:
-                file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with full_storage_named(path):
+            with temporary.open("wb") as file:
+                if callable(content):
+                    content(file)
+                else:
+                    file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_directory(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
 
 
 class DirectoryLock:

@@ -130,6 +130,12 @@ def test_directory_is_free_once_its_holder_is_killed(tmp_path: Path, holder):
     DirectoryLock(tmp_path).release()
 
 
+def test_the_name_of_an_earlier_holder_is_forgotten(tmp_path: Path):
+    (tmp_path / "lock").write_text("9" * 20)
+    with DirectoryLock(tmp_path):
+        assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
 def test_directory_is_free_after_release(tmp_path: Path, holder):
     with DirectoryLock(tmp_path):
         pass
