@@ -3,6 +3,7 @@
 Shapes: N rows of the split, B rows of a block, K classes.
 """
 
+from collections.abc import Iterator
 from threading import Lock
 from typing import Final
 
@@ -15,7 +16,7 @@ from distilljob_core.softlabels.codecs import Codec
 from distilljob_core.softlabels.grid import GridRows
 
 SCRATCH_VALUES: Final = 2**15
-"""Values multiplied at a time, 256 KiB: they stay in the processor's cache between multiplying and adding."""
+"""Values worked on at a time, 256 KiB: they stay in the processor's cache from one operation to the next."""
 
 
 class Accumulator:
@@ -41,13 +42,12 @@ class Accumulator:
                 f"rows {first_row}..{first_row + len(u_BK) - 1} of {u_BK.shape[1]} classes; "
                 f"this split has {num_rows} rows of {num_classes}"
             )
-        step = len(self._scratch_BK)
+        sum_BK = self._sum_NK[first_row : first_row + len(u_BK)]
         with self._lock:
-            for start in range(0, len(u_BK), step):
-                part_BK = u_BK[start : start + step]
-                product_BK = self._scratch_BK[: len(part_BK)]
-                np.multiply(part_BK, np.float64(weight), out=product_BK)
-                self._sum_NK[first_row + start : first_row + start + len(part_BK)] += product_BK
+            for part in self._parts(len(u_BK)):
+                product_BK = self._scratch_BK[: part.stop - part.start]
+                np.multiply(u_BK[part], np.float64(weight), out=product_BK)
+                sum_BK[part] += product_BK
 
     def subtract(self, first_row: int, u_BK: GridRows, weight: int) -> None:
         """Take back what `add` with the same arguments added, exactly."""
@@ -58,4 +58,12 @@ class Accumulator:
 
         Every student that counts in `weight_sum` must have added all of these rows.
         """
-        return codec.encode_grid(mean_rows(self._sum_NK[first_row : first_row + num_rows], weight_sum))
+        sum_BK = self._sum_NK[first_row : first_row + num_rows]
+        codes_BK = np.empty((len(sum_BK), codec.bytes_per_row(sum_BK.shape[1])), np.uint8)
+        for part in self._parts(len(sum_BK)):
+            codes_BK[part] = codec.encode_grid(mean_rows(sum_BK[part], weight_sum))
+        return codes_BK
+
+    def _parts(self, num_rows: int) -> Iterator[slice]:
+        step = len(self._scratch_BK)
+        return (slice(start, min(start + step, num_rows)) for start in range(0, num_rows, step))

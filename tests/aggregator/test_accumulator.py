@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distilljob_aggregator.accumulator import Accumulator
+from distilljob_aggregator.accumulator import SCRATCH_VALUES, Accumulator
 from distilljob_aggregator.ensemble import MAXIMUM_WEIGHT_SUM, used_weights
 from distilljob_core.errors import RowsOutOfRange
 from distilljob_core.softlabels.codecs import codec
@@ -144,6 +144,13 @@ def test_any_range_of_teacher_rows_is_a_part_of_the_whole():
         accumulator.add(0, u_NK, weight)
     parts = [accumulator.teacher_rows(first, 7, sum(weights), FLOAT16) for first in range(0, NUM_ROWS, 7)]
     assert b"".join(part.tobytes() for part in parts) == teacher_of(labels, weights, in_order(labels))
+
+
+def test_large_blocks_are_summed_like_small_ones():
+    labels, weights = labels_of(3, seed=8, num_rows=SCRATCH_VALUES // 10, num_classes=25)
+    sums = sum(u_NK.astype(np.int64) * weight for u_NK, weight in zip(labels, weights, strict=True))
+    expected = FLOAT16.encode_grid(sums / sum(weights))
+    assert teacher_of(labels, weights, in_order(labels)) == expected.tobytes()
 
 
 def test_threads_may_share_the_sum():
