@@ -90,7 +90,7 @@ class _ArraysOnly(pickle.Unpickler):
     _ALLOWED: Final[dict[tuple[str, str], Any]] = {
         **{(f"numpy.{core}.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0] for core in ("core", "_core")},
         ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): lambda name, align, copy: np.dtype(name, bool(align), bool(copy)),  # stored as 0 and 1
+        ("numpy", "dtype"): np.dtype,
     }
 
     def find_class(self, module_name: str, global_name: str) -> Any:
