@@ -28,6 +28,15 @@ class DataShape:
 
 
 @dataclass(frozen=True, slots=True)
+class StudentSize:
+    """The sizes of a student that costs depend on."""
+
+    parameters: int
+    """Numbers in its network, buffers included."""
+    epoch_steps: int
+
+
+@dataclass(frozen=True, slots=True)
 class StudentCost:
     """What one student computes and keeps."""
 
@@ -57,18 +66,9 @@ class Estimate:
     results_storage_bytes: int
 
 
-def estimate(
-    spec: DistillJobSpec, data: DataShape, parameters: Mapping[str, int], steps: Mapping[str, int]
-) -> Estimate:
-    """Work out the costs of a job.
-
-    Args:
-        spec: the checked job.
-        data: sizes of its dataset.
-        parameters: numbers of a student's network, buffers included, by student.
-        steps: optimizer steps of one epoch, by student.
-    """
-    students = tuple(_student(spec, s, parameters[s.name], steps[s.name]) for s in resolve_students(spec))
+def estimate(spec: DistillJobSpec, data: DataShape, sizes: Mapping[str, StudentSize]) -> Estimate:
+    """Work out the costs of a checked job; sizes by student."""
+    students = tuple(_student(spec, student, sizes[student.name]) for student in resolve_students(spec))
     code_bytes = CODE_BYTES[spec.method.soft_labels.codec] * data.classes
     rounds = 0 if spec.method.name == "Independent" else spec.method.cycles
     upload = data.train_samples * code_bytes if rounds else 0
@@ -87,13 +87,13 @@ def estimate(
     )
 
 
-def _student(spec: DistillJobSpec, student: ResolvedStudent, parameters: int, steps: int) -> StudentCost:
+def _student(spec: DistillJobSpec, student: ResolvedStudent, size: StudentSize) -> StudentCost:
     copies = CHECKPOINT_GENERATIONS * (1 + OPTIMIZER_COPIES[student.training.optimizer.kind])
     return StudentCost(
         name=student.name,
         model=student.model.name,
-        parameters=parameters,
-        steps_per_cycle=steps * (spec.method.independent_epochs + spec.method.distill_epochs),
-        steps=steps * planned_epochs(spec.method),
-        checkpoint_bytes=copies * parameters * FLOAT_BYTES,
+        parameters=size.parameters,
+        steps_per_cycle=size.epoch_steps * (spec.method.independent_epochs + spec.method.distill_epochs),
+        steps=size.epoch_steps * planned_epochs(spec.method),
+        checkpoint_bytes=copies * size.parameters * FLOAT_BYTES,
     )

@@ -7,11 +7,9 @@ from pathlib import Path
 from rich.table import Table
 
 from distilljob import console
-from distilljob.errors import BadInput, CommandError, MissingPart
-from distilljob.estimate import DataShape, Estimate, estimate
+from distilljob.errors import CommandError, MissingPart
+from distilljob.estimate import Estimate, estimate
 from distilljob.job_file import read_job
-from distilljob_core.errors import DataError, FactoryError
-from distilljob_core.spec.base import Problem
 from distilljob_core.spec.job import DistillJob
 from distilljob_core.spec.resolve import planned_epochs, resolve_students
 
@@ -41,47 +39,18 @@ def run_validate(file: Path, settings: Sequence[str], *, with_estimate: bool, da
 
 
 def estimate_job(job: DistillJob, data_root: Path) -> Estimate:
-    """Read the dataset, build the networks without their weights, and work out the costs.
+    """Work out the costs of a job from its real dataset and networks.
 
     Raises:
         MissingPart: the trainer's libraries are not installed.
         BadInput: the dataset or a network cannot be made.
     """
     try:
-        import torch
-
-        from distilljob_trainer import data, models
+        from distilljob.measure import measure
     except ModuleNotFoundError as error:
-        raise MissingPart(f"--estimate needs {error.name}: pip install 'distilljob\\[trainer]'") from None
-    wanted, students = job.spec.dataset, resolve_students(job.spec)
-    try:
-        loaded = data.load(
-            wanted.name,
-            wanted.options,
-            data_root,
-            augmentation="Disabled",
-            holdout_fraction=wanted.holdout.fraction,
-            holdout_maximum=wanted.holdout.maximum_samples,
-            seed=job.spec.training.seed,
-        )
-    except (DataError, FactoryError) as error:
-        raise BadInput("no estimate", [Problem("spec.dataset", str(error), "give its folder with --data")]) from None
-    fit = len(loaded.fit_ids_N)
-    shape = DataShape(loaded.train.num_samples, fit, loaded.test.num_samples, len(loaded.class_names))
-    parameters: dict[str, int] = {}
-    problems = []
-    with torch.device("meta"):
-        for student in students:
-            try:
-                network = models.build(student.model.name, num_classes=shape.classes, **student.model.options)
-            except FactoryError as error:
-                problems.append(Problem(f"student {student.name}", str(error)))
-                continue
-            parameters[student.name] = sum(tensor.numel() for tensor in network.state_dict().values())
-    if problems:
-        raise BadInput("no estimate", problems)
-    steps = {student.name: data.num_batches(fit, student.training.batch_size) for student in students}
-    return estimate(job.spec, shape, parameters, steps)
+        raise MissingPart(f"--estimate needs {error.name}: pip install 'distilljob[trainer]'") from None
+    shape, sizes = measure(job, data_root)
+    return estimate(job.spec, shape, sizes)
 
 
 def print_estimate(costs: Estimate) -> None:

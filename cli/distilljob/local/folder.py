@@ -6,6 +6,7 @@ DIR/
 ├── state.json           what the runner must not forget: attempts, restarts, drops, threads; written before each start
 ├── control.json         the wishes that may change while the job runs; the aggregator re-reads it
 ├── lock                 held by the runner for as long as it lives; names its process
+├── processes.lock       held by the runner and by every process it started, until the last of them is gone
 ├── logs/                <student>-a<N>.log, one an attempt; aggregator-<N>.log, one a start; runner.log: all events
 ├── checkpoints/<student>/
 ├── state/               the aggregator's journal, spool and teachers; its two addresses while it runs
@@ -16,12 +17,14 @@ DIR/
 A run that was killed anywhere goes on from these files alone.
 """
 
+import fcntl
 import json
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from distilljob.errors import BadInput
 from distilljob_core import names
@@ -42,7 +45,10 @@ RUN_MADE: Final = (
     "metrics.jsonl",
     "report.html",
 )
-_LOCK: Final = "lock"
+LEFTOVER_SECONDS: Final = 60
+"""How long processes of a killed runner may take to notice and leave."""
+_CHILDREN_LOCK: Final = "processes.lock"
+_LOCKS: Final = frozenset({"lock", _CHILDREN_LOCK})
 
 
 class RunFolder:
@@ -95,7 +101,7 @@ class RunFolder:
         """
         if self.root.exists() and not self.root.is_dir():
             raise BadInput(f"{self.root} is a file; choose another folder with -o")
-        if self.root.is_dir() and not self.is_run() and any(path.name != _LOCK for path in self.root.iterdir()):
+        if self.root.is_dir() and not self.is_run() and any(path.name not in _LOCKS for path in self.root.iterdir()):
             raise BadInput(f"{self.root} is neither empty nor a run directory; choose another folder with -o")
 
     def clear(self) -> None:
@@ -108,19 +114,38 @@ class RunFolder:
                 path.unlink(missing_ok=True)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder against other runners until the block, or this process, ends.
+    def locked(self) -> Iterator[int]:
+        """Hold the folder against other runners, and against what a killed runner's processes may still write.
+
+        Yields:
+            A descriptor for children to inherit; the folder counts as in use until all of them have closed it.
 
         Raises:
-            BadInput: another runner holds it.
+            BadInput: another runner is at work here, or processes of an earlier one do not end.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         try:
-            lock = DirectoryLock(self.root)
+            runner_lock = DirectoryLock(self.root)
         except DistillJobError as error:
             raise BadInput(f"another runner is at work: {error}") from None
-        with lock:
-            yield
+        with runner_lock, (self.root / _CHILDREN_LOCK).open("wb") as lock:
+            if not _taken(lock, LEFTOVER_SECONDS):
+                raise BadInput(f"{self.root}: processes of an earlier runner are still alive; end them first")
+            yield lock.fileno()
+
+
+def _taken(lock: BinaryIO, patience_seconds: float) -> bool:
+    """Take a lock as soon as it is free; whether that was in time."""
+    until_seconds = time.monotonic() + patience_seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until_seconds:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

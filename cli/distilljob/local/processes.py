@@ -7,6 +7,7 @@ then asks its children to save.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from typing import Final
 
 from distilljob.errors import MissingPart
 from distilljob_core.plan import Process
+
+TAIL_BYTES: Final = 16_384
 
 _NEEDED: Final = {
     "distilljob-aggregator": ("aggregator", ("aiohttp", "prometheus_client")),
@@ -27,9 +30,12 @@ _NEEDED: Final = {
 class Child:
     """One running, or ended, process and its log."""
 
-    def __init__(self, process: Process, popen: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, process: Process, popen: subprocess.Popen[bytes], log: Path, now_seconds: float) -> None:
         self.process = process
         self.log = log
+        self.started_seconds = now_seconds
+        self.ended_seconds: float | None = None
+        self.kill_at_seconds: float | None = None
         self._popen = popen
 
     @property
@@ -37,22 +43,43 @@ class Child:
         """The operating system's number for it."""
         return self._popen.pid
 
+    @property
     def exit_code(self) -> int | None:
-        """Collect the child if it has ended: its code, 128 + n for a signal as pods report it, None while it runs."""
-        code = self._popen.poll()
+        """None while it runs; 128 + n after signal n, as pods report it."""
+        code = self._popen.returncode
         return code if code is None or code >= 0 else 128 - code
 
-    def terminate(self) -> None:
-        """Ask it to save and leave."""
-        self._popen.terminate()
+    def poll(self, now_seconds: float) -> int | None:
+        """Collect it if it has ended, kill it if its grace is over; its exit code."""
+        if self.ended_seconds is None and self._popen.poll() is not None:
+            self.ended_seconds = now_seconds
+        elif self.kill_at_seconds is not None and now_seconds >= self.kill_at_seconds:
+            self.kill()
+        return self.exit_code
+
+    def terminate(self, kill_at_seconds: float) -> None:
+        """Ask it, once, to save and leave; from `kill_at_seconds` on it is killed; the earliest moment counts."""
+        if self._popen.poll() is not None:
+            return
+        if self.kill_at_seconds is None:
+            self._popen.terminate()
+        self.kill_at_seconds = min(kill_at_seconds, self.kill_at_seconds or kill_at_seconds)
 
     def kill(self) -> None:
         """End it now, with everything in its process group."""
         if self._popen.poll() is None:
-            os.killpg(self._popen.pid, 9)
+            os.killpg(self._popen.pid, signal.SIGKILL)
 
 
-def start(process: Process, flags: Sequence[str], environment: Mapping[str, str], log: Path) -> Child:
+def start(
+    process: Process,
+    flags: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+    *,
+    inherited_lock: int,
+    now_seconds: float,
+) -> Child:
     """Start one process of the plan.
 
     Args:
@@ -60,21 +87,35 @@ def start(process: Process, flags: Sequence[str], environment: Mapping[str, str]
         flags: what only a local process is told.
         environment: laid over the runner's own; the plan's is laid over both.
         log: gets its output, after what is already there.
+        inherited_lock: descriptor that the child keeps open as long as it lives.
+        now_seconds: the runner's clock.
 
     Raises:
         MissingPart: its program is not installed.
     """
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("DISTILLJOB_")}
+    own = {key: value for key, value in os.environ.items() if not key.startswith("DISTILLJOB_")}
     with log.open("ab") as output:
         popen = subprocess.Popen(
             [find_program(process.argv[0]), *process.argv[1:], "--exit-with-parent", *flags],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**inherited, "PYTHONUNBUFFERED": "1", **environment, **process.env},
+            env={**own, "PYTHONUNBUFFERED": "1", **environment, **process.env},
             process_group=0,
+            pass_fds=(inherited_lock,),
         )
-    return Child(process, popen, log)
+    return Child(process, popen, log, now_seconds)
+
+
+def last_lines(log: Path, count: int = 1) -> list[str]:
+    """Read the end of a log, without empty lines."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    return [line for line in lines if line.strip()][-count:]
 
 
 def find_program(name: str) -> str:

@@ -27,11 +27,12 @@ class Scrape:
     table: RoundTable
 
 
-def scrape(address_file: Path) -> Scrape:
+def scrape(address_file: Path, uid: str) -> Scrape:
     """Look at the aggregator once.
 
     Args:
         address_file: holds host:port; a restarted aggregator writes another one.
+        uid: of the job; the port may have gone to somebody else.
 
     Raises:
         Unreadable: no address yet, no answer within three seconds, or not the answer of an aggregator.
@@ -50,6 +51,8 @@ def scrape(address_file: Path) -> Scrape:
         raise Unreadable("the aggregator has no address yet") from None
     except (OSError, HTTPException, ValueError, ValidationError) as error:
         raise Unreadable(f"the aggregator does not answer: {type(error).__name__}: {error}") from error
+    if table.uid != uid:
+        raise Unreadable(f"at its address answers the aggregator of another job, {table.job}")
     return Scrape(samples, table)
 
 

@@ -1,8 +1,9 @@
 """The job as all its processes read it: taken at the first start, and never another one in the same folder."""
 
+import json
 from typing import Any, Final
 
-from distilljob_core.spec.base import dump, merge
+from distilljob_core.spec.base import Problem, dump, merge
 from distilljob_core.spec.job import DistillJob
 
 MUTABLE: Final = ("failurePolicy", "stopAfterCycle", "activeDeadlineSeconds")
@@ -14,25 +15,30 @@ def snapshot(job: DistillJob, uid: str) -> dict[str, Any]:
 
     Students stay as they were given: a field that one does not set must not hide the group's.
     """
-    tree = merge(job.model_dump(mode="json", by_alias=True, exclude={"status"}), dump(job))
+    written_out = job.model_dump(mode="json", by_alias=True, exclude={"status"}, exclude_none=True)
+    tree = merge(written_out, dump(job))
     tree["metadata"]["uid"] = uid
     return tree
 
 
-def differences(before: DistillJob, now: DistillJob) -> list[str]:
+def differences(before: DistillJob, now: DistillJob) -> list[Problem]:
     """Name every frozen field in which two jobs differ, defaults counted."""
-    trees = [job.model_dump(mode="json", by_alias=True) for job in (before, now)]
-    for tree in trees:
-        tree["metadata"] = {"name": tree["metadata"]["name"]}
-        tree["spec"] = {key: value for key, value in tree["spec"].items() if key not in MUTABLE}
-    return _differing(trees[0] | {"status": None}, trees[1] | {"status": None}, "")
+    return _differing(_frozen(before), _frozen(now), "")
 
 
-def _differing(before: Any, now: Any, path: str) -> list[str]:
+def _frozen(job: DistillJob) -> dict[str, Any]:
+    tree = job.model_dump(mode="json", by_alias=True)
+    spec = {key: value for key, value in tree["spec"].items() if key not in MUTABLE}
+    return {"metadata": {"name": tree["metadata"]["name"]}, "spec": spec}
+
+
+def _differing(before: Any, now: Any, path: str) -> list[Problem]:
     if isinstance(before, dict) and isinstance(now, dict):
         keys = dict.fromkeys([*before, *now])
         return [p for key in keys for p in _differing(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))]
     if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         pairs = enumerate(zip(before, now, strict=True))
-        return [place for index, (old, new) in pairs for place in _differing(old, new, f"{path}[{index}]")]
-    return [] if before == now else [path]
+        return [problem for index, (old, new) in pairs for problem in _differing(old, new, f"{path}[{index}]")]
+    return (
+        [] if before == now else [Problem(path, f"is {json.dumps(now)}, was {json.dumps(before)} when the run began")]
+    )

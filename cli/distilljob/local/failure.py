@@ -1,0 +1,53 @@
+"""How a failed run is told: the reason, the log to read and its end, what to change."""
+
+from pathlib import Path
+from typing import Final
+
+from rich.markup import escape
+
+from distilljob import console
+from distilljob.local.folder import RunFolder
+from distilljob.local.processes import Child, last_lines
+from distilljob_core.conditions import Reason
+from distilljob_core.lifecycle.model import JobState
+
+NUM_LINES: Final = 12
+
+GO_ON: Final = "then give the same command again: it goes on from the checkpoints"
+ADVICE: Final = {
+    Reason.BUDGET_EXHAUSTED: f"cure what the log shows, or raise failurePolicy.maxRestartsPerStudent; {GO_ON}",
+    Reason.FATAL_SPEC: "change the file; a changed job begins with --fresh or in another folder (-o)",
+    Reason.FATAL_DATA: f"put the dataset in order, or name its folder with --data; {GO_ON}",
+    Reason.FATAL_MISMATCH: f"give every student the same data and the same distilljob; {GO_ON}",
+    Reason.FATAL_DEVICE: f"choose another --device, or another training.precision with --fresh; {GO_ON}",
+    Reason.STUDENT_DIVERGED: "lower training.optimizer.learningRate or set training.clipNorm, and begin with --fresh",
+    Reason.STARTUP_DEADLINE_EXCEEDED: f"read the log, or raise startupDeadlineSeconds with --fresh; {GO_ON}",
+    Reason.DEADLINE_EXCEEDED: f"raise activeDeadlineSeconds; {GO_ON}",
+    Reason.QUORUM_LOST: "lower quorum.minimumStudents or cure the students, and begin with --fresh",
+}
+
+
+def print_failure(state: JobState, folder: RunFolder) -> None:
+    """Print why the lifecycle ended the job."""
+    if state.outcome is None:
+        return
+    console.err.print(f"\n[bold red]failed:[/] {escape(state.outcome.message)} ({state.outcome.reason.value})")
+    ended = {name: student.last_termination for name, student in state.students.items() if student.last_termination}
+    if ended:
+        newest = max(ended, key=lambda name: (bool(ended[name].exit_code), ended[name].time_seconds))
+        _print_log(folder.logs / f"{newest}-a{ended[newest].attempt}.log")
+    if (advice := ADVICE.get(state.outcome.reason)) is not None:
+        console.err.print(f"[green]fix:[/] {advice}")
+
+
+def print_aggregator_failure(child: Child) -> None:
+    """Print why there is no point in starting the aggregator again."""
+    console.err.print(f"\n[bold red]failed:[/] the aggregator cannot be kept alive (exit code {child.exit_code})")
+    _print_log(child.log)
+    console.err.print(f"[green]fix:[/] cure what the log shows; {GO_ON}")
+
+
+def _print_log(log: Path) -> None:
+    console.err.print(f"[bold]{escape(str(log))}[/] ends with", soft_wrap=True)
+    for line in last_lines(log, NUM_LINES):
+        console.err.print(f"  {escape(line)}", soft_wrap=True)

@@ -1,0 +1,154 @@
+"""`distilljob run`: from a file to a finished run directory, or as far as it goes."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from rich.markup import escape
+
+from distilljob import console
+from distilljob.errors import BadInput
+from distilljob.job_file import JobFile, read_job
+from distilljob.local.failure import print_aggregator_failure, print_failure
+from distilljob.local.folder import RunFolder, write_json
+from distilljob.local.machine import Machine
+from distilljob.local.outcome import read_outcome, result_table, write_outcome
+from distilljob.local.processes import check_installed
+from distilljob.local.runner import Ended, Runner, save_state
+from distilljob.local.settings import Device, Settings, settle
+from distilljob.local.signals import Signals
+from distilljob.local.snapshot import differences, snapshot
+from distilljob.local.view import open_view
+from distilljob_core.files import write_atomically
+from distilljob_core.lifecycle.model import Account, JobState, Standing, StudentState, state_from_json
+from distilljob_core.spec.job import DistillJob
+from distilljob_core.spec.load import load_job
+from distilljob_core.spec.resolve import resolve_students
+
+SIGINT_EXIT_CODE = 130
+TERMINATED_EXIT_CODE = 143
+
+
+def run_local(
+    file: Path, output: Path | None, overrides: Sequence[str], *, fresh: bool, data: Path, device: Device | None
+) -> int:
+    """Run a job in its folder, from its beginning or from where it stands; the exit code.
+
+    Raises:
+        CommandError: something the user gave is wrong or missing; nothing was started.
+    """
+    given = read_job(file, overrides)
+    check_installed()
+    folder = RunFolder(output or Path("runs") / given.job.metadata.name)
+    folder.check_usable()
+    with folder.locked() as inherited_lock:
+        if fresh:
+            folder.clear()
+        job = claim(folder, given)
+        stored = read_state(folder)
+        state = state_from_json(stored["lifecycle"]) if stored else JobState(uid=job.metadata.uid)
+        if state.outcome is not None and state.outcome.kind == "Complete":
+            return show_result(folder, state, title="this run is finished")
+        settings = settle(job.spec, stored.get("settings", {}), data, device)
+        announce(job, folder, settings, state)
+        state = revived(state)
+        folder.make()
+        save_state(folder, settings, state)
+        with Signals().installed() as signals:
+            machine = Machine(job, folder, settings, state, inherited_lock)
+            view = open_view(console.out)
+            try:
+                runner = Runner(job, folder, settings, state, machine=machine, view=view, signals=signals)
+                ended = runner.run()
+            finally:
+                view.close()
+        return conclude(ended, runner.state, folder, machine, signals)
+
+
+def claim(folder: RunFolder, given: JobFile) -> DistillJob:
+    """Take the job's snapshot, or see that the folder's is the same job.
+
+    Raises:
+        BadInput: it is another one; names every field that differs.
+    """
+    uid = str(uuid4())
+    if folder.is_run():
+        before = load_job(folder.snapshot.read_text(encoding="utf-8"))
+        problems = differences(before, given.job)
+        if problems:
+            raise BadInput(
+                f"{folder.root} holds a run of another job; begin again with --fresh, or choose another folder with -o",
+                problems,
+            )
+        uid = before.metadata.uid
+    else:
+        write_json(folder.snapshot, snapshot(given.job, uid))
+    write_atomically(folder.job_yaml, given.text.encode())
+    metadata = given.job.metadata.model_copy(update={"uid": uid})
+    return given.job.model_copy(update={"metadata": metadata})
+
+
+def read_state(folder: RunFolder) -> dict[str, Any]:
+    """Read what an earlier runner remembered; empty before the first start."""
+    try:
+        stored: dict[str, Any] = json.loads(folder.state.read_bytes())
+    except FileNotFoundError:
+        return {}
+    return stored
+
+
+def revived(state: JobState) -> JobState:
+    """Let a failed run go on: whoever starts it again has changed something, so every budget is full again."""
+    if state.outcome is None:
+        return state
+    students = {name: _revived_student(student) for name, student in state.students.items()}
+    return replace(state, outcome=None, conditions=(), students=students, startup_since_seconds=None, startup_tries=0)
+
+
+def _revived_student(student: StudentState) -> StudentState:
+    if student.standing in (Standing.DONE, Standing.DROPPED):
+        return student
+    return replace(student, standing=Standing.IDLE, ending=None, backoff_until_seconds=None, account=Account())
+
+
+def announce(job: DistillJob, folder: RunFolder, settings: Settings, state: JobState) -> None:
+    """Say what begins, or goes on, and on what."""
+    students = resolve_students(job.spec)
+    verb = "go on with" if state.started_seconds is not None else "run"
+    where = f"{len(settings.gpus)} GPUs" if settings.gpus else "CPU"
+    console.out.print(
+        f"{verb} [bold]{job.metadata.name}[/] in {escape(str(folder.root))}: {len(students)} "
+        f"{'student' if len(students) == 1 else 'students'} on {where}, {settings.threads} "
+        f"{'thread' if settings.threads == 1 else 'threads'} each",
+        soft_wrap=True,
+    )
+    if not settings.gpus and settings.device == "auto" and any(student.gpus for student in students):
+        console.out.print("there is no GPU here: students that want one train on the CPU")
+    if state.outcome is not None:
+        console.out.print(f"it failed before ({state.outcome.reason.value}); trying again", soft_wrap=True)
+
+
+def conclude(ended: Ended, state: JobState, folder: RunFolder, machine: Machine, signals: Signals) -> int:
+    """Say how it ended; the exit code."""
+    if ended is Ended.STOPPED:
+        console.out.print("stopped, everything is saved; the same command goes on from here")
+        return SIGINT_EXIT_CODE if signals.stops[0] == 2 else TERMINATED_EXIT_CODE
+    if (aggregator := machine.aggregator.failure) is not None:
+        print_aggregator_failure(aggregator)
+        return 1
+    if state.outcome is not None and state.outcome.kind == "Complete":
+        return show_result(folder, state, title="done")
+    print_failure(state, folder)
+    return 1
+
+
+def show_result(folder: RunFolder, state: JobState, *, title: str) -> int:
+    """Print the result of a finished run; writes it first if the last runner did not come so far."""
+    restarts = {name: student.restarts.total for name, student in state.students.items()}
+    result = read_outcome(folder) if folder.result.exists() else write_outcome(folder, restarts)
+    console.out.print(f"\n[bold green]{title}[/]\n")
+    console.out.print(result_table(result, folder))
+    return 0

@@ -1,0 +1,52 @@
+"""Signals as something a plain loop can wait for: nothing runs inside a handler but a note of what came."""
+
+import select
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Signals:
+    """Which signals asked to stop, in order of arrival; waits that a signal or a child's end cuts short."""
+
+    def __init__(self) -> None:
+        self.stops: list[int] = []
+        self._wakeup, self._notify = socket.socketpair()
+        for end in (self._wakeup, self._notify):
+            end.setblocking(False)
+
+    def wait(self, timeout_seconds: float) -> None:
+        """Wait until the time is up, a child has ended or a signal has come."""
+        select.select([self._wakeup], [], [], timeout_seconds)
+        while self._drained():
+            pass
+
+    def _drained(self) -> bool:
+        try:
+            return bool(self._wakeup.recv(4096))
+        except BlockingIOError:
+            return False
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if number in STOP_SIGNALS:
+            self.stops.append(number)
+
+    @contextmanager
+    def installed(self) -> Iterator["Signals"]:
+        """Listen within the block; the earlier handlers come back after it."""
+        numbers = (*STOP_SIGNALS, signal.SIGCHLD)
+        before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        wakeup_before = signal.set_wakeup_fd(self._notify.fileno(), warn_on_full_buffer=False)
+        try:
+            yield self
+        finally:
+            signal.set_wakeup_fd(wakeup_before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._wakeup.close()
+            self._notify.close()
