@@ -122,9 +122,8 @@ def read_progress(
     if clock is None:
         return Progress(Sight.NO_DATA, SightReason.CLOCK_MISSING, f"no usable {CLOCK} in the scrape")
     students = _students(series, clock)
-    age_seconds = now_seconds - taken_seconds
-    if age_seconds > stale_after_seconds:
-        message = f"the last scrape is {age_seconds:.0f} s old"
+    if now_seconds - taken_seconds > stale_after_seconds:
+        message = f"the last scrape is older than {stale_after_seconds:.0f} s"
         return Progress(Sight.STALE, SightReason.SCRAPE_STALE, message, students)
     return Progress(Sight.VALUE, SightReason.FRESH, "", students)
 
