@@ -268,8 +268,8 @@ _STATE = TypeAdapter(JobState)
 
 
 def state_to_json(state: JobState) -> dict[str, Any]:
-    """Give the state as plain JSON types."""
-    data: dict[str, Any] = _STATE.dump_python(state, mode="json")
+    """Give the state as plain JSON types, without what is still at its default."""
+    data: dict[str, Any] = _STATE.dump_python(state, mode="json", exclude_defaults=True)
     return data
 
 
