@@ -42,6 +42,7 @@ def _shape(job: DistillJob, data_root: Path) -> DataShape:
             wanted.name,
             wanted.options,
             data_root,
+            download="Never",
             augmentation="Disabled",
             holdout_fraction=wanted.holdout.fraction,
             holdout_maximum=wanted.holdout.maximum_samples,

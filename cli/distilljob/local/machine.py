@@ -8,7 +8,7 @@ from distilljob.local.aggregator import AggregatorKeeper
 from distilljob.local.folder import RunFolder, write_json
 from distilljob.local.host import least_used
 from distilljob.local.processes import Child, last_lines, start
-from distilljob.local.scrape import Scrape, Unreadable, scrape
+from distilljob.local.scrape import Unreadable, scrape
 from distilljob.local.settings import Settings
 from distilljob_core import names
 from distilljob_core.lifecycle.model import Control, End, JobState, Manner, Standing, Start
@@ -44,21 +44,19 @@ class Machine:
 
     def look(self, state: JobState, now_seconds: float, watching_since_seconds: float) -> Seen:
         """See every process first and the aggregator's table after: an end is judged by a younger table."""
-        students = {name: StudentSeen(self._seen(name, state, now_seconds)) for name in self._students}
-        self.table, progress = None, scrape_failed("the aggregator does not run")
-        if (child := self.aggregator.child) is not None:
-            try:
-                found = scrape(self._folder.http_address, self._job.metadata.uid)
-            except Unreadable as error:
-                progress = scrape_failed(str(error))
-            else:
-                self.table, progress = found.table, _progress(found, now_seconds)
+        attempts = {name: self._attempts_of(name, state, now_seconds) for name in self._students}
+        self.table, progress = self._ask_aggregator(now_seconds)
+        if self.table is not None:  # what is lost is judged when it can be told from what is done or parked
+            for name, lost in self._lost.items():
+                attempts[name] += (lost,) if lost.attempt == state.students[name].attempt else ()
+        child = self.aggregator.child
         aggregator = AggregatorSeen(
             exists=child is not None,
             ready=self.table is not None,
             started_seconds=None if child is None else child.started_seconds,
             message=progress.message,
         )
+        students = {name: StudentSeen(seen) for name, seen in attempts.items()}
         return Seen(watching_since_seconds, students, aggregator, progress, self.table)
 
     def start_attempt(self, action: Start, now_seconds: float) -> None:
@@ -110,13 +108,26 @@ class Machine:
         running = [child for child in self._attempts.values() if child.exit_code is None]
         return running + ([self.aggregator.child] if self.aggregator.child else [])
 
-    def _seen(self, name: str, state: JobState, now_seconds: float) -> tuple[AttemptSeen, ...]:
+    def _attempts_of(self, name: str, state: JobState, now_seconds: float) -> tuple[AttemptSeen, ...]:
+        """Describe a student's attempts; ended ones only until the state has moved past them."""
         newest = state.students[name].attempt if name in state.students else 0
-        seen = [self._lost[name]] if name in self._lost and self._lost[name].attempt >= newest else []
-        for (student, attempt), child in self._attempts.items():
-            if student == name and (child.poll(now_seconds) is None or attempt >= newest):
-                seen.append(attempt_seen(self._job.metadata.uid, student, attempt, child))
-        return tuple(seen)
+        return tuple(
+            attempt_seen(self._job.metadata.uid, student, attempt, child)
+            for (student, attempt), child in self._attempts.items()
+            if student == name and (child.poll(now_seconds) is None or attempt >= newest)
+        )
+
+    def _ask_aggregator(self, now_seconds: float) -> tuple[RoundTable | None, Progress]:
+        if self.aggregator.child is None:
+            return None, scrape_failed("the aggregator does not run")
+        try:
+            found = scrape(self._folder.http_address, self._job.metadata.uid)
+        except Unreadable as error:
+            return None, scrape_failed(str(error))
+        progress = read_progress(
+            found.samples, taken_seconds=now_seconds, now_seconds=now_seconds, stale_after_seconds=STALE_SECONDS
+        )
+        return found.table, progress
 
     def _free_gpu(self) -> str | None:
         """Pick the GPU with the fewest living students; None = this machine has none for us."""
@@ -168,9 +179,3 @@ def lost_attempts(before: JobState) -> dict[str, AttemptSeen]:
         for name, student in before.students.items()
         if student.standing is Standing.LIVE and student.pod_uid
     }
-
-
-def _progress(found: Scrape, now_seconds: float) -> Progress:
-    return read_progress(
-        found.samples, taken_seconds=now_seconds, now_seconds=now_seconds, stale_after_seconds=STALE_SECONDS
-    )

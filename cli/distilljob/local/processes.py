@@ -53,6 +53,8 @@ class Child:
         """Collect it if it has ended, kill it if its grace is over; its exit code."""
         if self.ended_seconds is None and self._popen.poll() is not None:
             self.ended_seconds = now_seconds
+            assert self._popen.stdin is not None
+            self._popen.stdin.close()
         elif self.kill_at_seconds is not None and now_seconds >= self.kill_at_seconds:
             self.kill()
         return self.exit_code

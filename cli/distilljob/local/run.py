@@ -105,7 +105,15 @@ def revived(state: JobState) -> JobState:
     if state.outcome is None:
         return state
     students = {name: _revived_student(student) for name, student in state.students.items()}
-    return replace(state, outcome=None, conditions=(), students=students, startup_since_seconds=None, startup_tries=0)
+    return replace(
+        state,
+        outcome=None,
+        conditions=(),
+        students=students,
+        startup_since_seconds=None,
+        startup_tries=0,
+        released_until_seconds=None,
+    )
 
 
 def _revived_student(student: StudentState) -> StudentState:

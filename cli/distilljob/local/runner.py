@@ -4,15 +4,15 @@ import time
 from enum import Enum, auto
 from typing import Final
 
-from distilljob_core.lifecycle.decide import decide
-
 from distilljob.local.folder import RunFolder, write_json
 from distilljob.local.machine import Machine
 from distilljob.local.picture import Painter
 from distilljob.local.settings import Settings, to_store
 from distilljob.local.signals import Signals
 from distilljob.local.view import View
-from distilljob_core.lifecycle.model import Decision, Event, JobState, Start, Wishes, state_to_json
+from distilljob_core.lifecycle.decide import decide
+from distilljob_core.lifecycle.model import Decision, Event, JobState, Start, state_to_json
+from distilljob_core.lifecycle.seen import Wishes
 from distilljob_core.spec.job import DistillJob
 
 TICK_SECONDS: Final = 1.0
@@ -77,7 +77,7 @@ class Runner:
             self._tell(message, is_warning=True)
         seen = self._machine.look(self.state, now_seconds, self._watching_since_seconds)
         wishes = Wishes(self._must_stop(), self._job.spec.stop_after_cycle)
-        decision = decide(self._job.spec, self.state, seen, wishes, now_seconds)
+        decision = decide(self._job.spec, wishes, seen, self.state, now_seconds)
         self._remember(decision.state)
         self._do(decision, now_seconds)
         self._report(decision, now_seconds)

@@ -4,7 +4,6 @@ from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -70,7 +69,7 @@ class LiveView:
     def tell(self, text: str, *, elapsed_seconds: float, is_warning: bool = False) -> None:
         """Print the event above the table."""
         style = "yellow" if is_warning else "dim"
-        self._console.print(f"[{style}]{in_time(elapsed_seconds):>7}  {escape(text)}[/]")
+        self._console.print(Text(f"{in_time(elapsed_seconds):>7}  {text}", style=style))
 
     def close(self) -> None:
         """Leave the last table on the screen."""
