@@ -8,7 +8,13 @@ from distilljob_trainer import data
 
 
 def load(options=None, **arguments):
-    arguments = {"augmentation": "Default", "holdout_fraction": 0.1, "holdout_maximum": 1000, "seed": 0} | arguments
+    arguments = {
+        "download": "Never",
+        "augmentation": "Default",
+        "holdout_fraction": 0.1,
+        "holdout_maximum": 1000,
+        "seed": 0,
+    } | arguments
     return data.load("digits", options or {}, Path("unused"), **arguments)
 
 

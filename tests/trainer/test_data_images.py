@@ -343,6 +343,7 @@ def test_a_subset_with_a_holdout_loads_end_to_end(tmp_path):
         "image_folder",
         {"train_samples": 30},
         tmp_path,
+        download="Never",
         augmentation="Default",
         holdout_fraction=0.2,
         holdout_maximum=100,

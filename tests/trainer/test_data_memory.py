@@ -112,6 +112,7 @@ def users_dataset(monkeypatch, tmp_path):
             "my_sets:make",
             options or {},
             tmp_path,
+            download="IfMissing",
             augmentation=augmentation,
             holdout_fraction=0.25,
             holdout_maximum=1000,
@@ -275,4 +276,13 @@ def test_splits_that_do_not_fit_are_described(users_dataset, factory, error, mes
 
 def test_an_unknown_dataset_lists_close_matches():
     with pytest.raises(FactoryError, match=r"no built-in dataset 'cifar_10'. Did you mean cifar10.*image_folder"):
-        data.load("cifar_10", {}, None, augmentation="Default", holdout_fraction=0.1, holdout_maximum=10, seed=0)
+        data.load(
+            "cifar_10",
+            {},
+            None,
+            download="IfMissing",
+            augmentation="Default",
+            holdout_fraction=0.1,
+            holdout_maximum=10,
+            seed=0,
+        )

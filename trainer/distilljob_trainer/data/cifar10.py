@@ -16,6 +16,7 @@ from torch import Tensor
 
 from distilljob_core.errors import DataError
 from distilljob_trainer.data.augment import Augmentation
+from distilljob_trainer.data.download import MissingDataError
 from distilljob_trainer.data.split import InMemory, Normalization
 from distilljob_trainer.data.stratify import subset
 
@@ -46,7 +47,7 @@ def cifar10(
         uint8 [N, 3, 32, 32]; ids in the order of the published files, or of the images' sorted paths.
 
     Raises:
-        DataError: nothing found, or files truncated or damaged; the text names them.
+        MissingDataError, DataError: nothing found, or files truncated or damaged; the text names them.
     """
     images_NCHW, labels_N = _read(split, root, {"train": train_samples, "test": test_samples}[split])
     return InMemory(images_NCHW, labels_N, CLASSES, NORMALIZATION, AUGMENTATION)
@@ -109,7 +110,7 @@ def _read(split: str, root: Path, num_samples: int | None) -> tuple[Tensor, Tens
             return images_NCHW[ids], labels_N[ids]
         if (base / "train").is_dir():
             return _from_folder(base, split, num_samples)
-    raise DataError(
+    raise MissingDataError(
         f"cifar10: nothing in {root} or {root / 'cifar10'}. Expected cifar-10-batches-bin/data_batch_1.bin ..., "
         "cifar-10-batches-py/data_batch_1 ..., or {train,test}/CLASS/*.jpg. Unpack cifar-10-binary.tar.gz from "
         "https://www.cs.toronto.edu/~kriz/cifar.html there"

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from distilljob_core.errors import DataError
 from distilljob_trainer.data.augment import Augmentation
+from distilljob_trainer.data.download import MissingDataError
 from distilljob_trainer.data.split import InMemory, Normalization
 from distilljob_trainer.data.stratify import subset
 
@@ -52,7 +53,7 @@ def fashion_mnist(
         uint8 [N, 1, 28, 28], ids in the order of the file.
 
     Raises:
-        DataError: files missing, truncated or not what they should be.
+        MissingDataError, DataError: files missing, truncated or not what they should be.
     """
     num_samples = NUM_SAMPLES[split]
     images_NCHW = read_idx(_find(root, f"{PREFIX[split]}-images-idx3-ubyte"), (num_samples, 28, 28)).unsqueeze(1)
@@ -89,7 +90,7 @@ def _find(root: Path, name: str) -> Path:
         for candidate in (root / folder / name, root / folder / f"{name}.gz"):
             if candidate.is_file():
                 return candidate
-    raise DataError(
+    raise MissingDataError(
         f"fashion_mnist: no {name} or {name}.gz in {', '.join(str(root / folder) for folder in FOLDERS)}. "
         "Put the four published files there: {train,t10k}-{images-idx3,labels-idx1}-ubyte.gz from "
         "https://github.com/zalandoresearch/fashion-mnist. Debian's package dataset-fashion-mnist has them "

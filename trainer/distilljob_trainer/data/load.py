@@ -10,6 +10,7 @@ from torch import Tensor
 
 from distilljob_core.errors import DataError, FactoryError
 from distilljob_core.softlabels.fingerprint import Fingerprint, FingerprintBuilder
+from distilljob_trainer.data.download import PUBLISHED, MissingDataError, fetch
 from distilljob_trainer.data.registry import read_split
 from distilljob_trainer.data.split import Data, InMemory, Inputs, Split
 from distilljob_trainer.data.stratify import holdout
@@ -20,6 +21,7 @@ def load(
     options: Mapping[str, Any],
     root: Path,
     *,
+    download: Literal["IfMissing", "Never"],
     augmentation: Literal["Default", "Disabled"],
     holdout_fraction: float,
     holdout_maximum: int,
@@ -31,6 +33,7 @@ def load(
         name: a built-in dataset (`registry.BUILT_IN`) or `package.module:factory`.
         options: the factory's keyword arguments.
         root: folder of the data.
+        download: fetch a published dataset that is not in `root`, or not.
         augmentation: the dataset's own, or none.
         holdout_fraction: share of the training set that no gradient step sees.
         holdout_maximum: never more samples than this.
@@ -40,8 +43,7 @@ def load(
         FactoryError: the name, the options or the factory are wrong.
         DataError: files missing or damaged.
     """
-    train_set = read_split(name, "train", root, dict(options))
-    test_set = read_split(name, "test", root, dict(options))
+    train_set, test_set = _read(name, options, root, download)
     classes = _classes(name, train_set, test_set)
     train = Split(train_set.inputs, train_set.labels_N, train_set.normalization)
     test = Split(test_set.inputs, test_set.labels_N, test_set.normalization)
@@ -66,6 +68,21 @@ def load(
         train_fingerprint=_fingerprint(train, classes),
         evaluation_fingerprint=_fingerprint(test, classes),
     )
+
+
+def _read(
+    name: str, options: Mapping[str, Any], root: Path, download: Literal["IfMissing", "Never"]
+) -> tuple[InMemory, InMemory]:
+    try:
+        return _read_splits(name, options, root)
+    except MissingDataError:
+        if download == "Never" or name not in PUBLISHED:
+            raise
+    return _read_splits(name, options, fetch(name, root))
+
+
+def _read_splits(name: str, options: Mapping[str, Any], root: Path) -> tuple[InMemory, InMemory]:
+    return read_split(name, "train", root, dict(options)), read_split(name, "test", root, dict(options))
 
 
 def _classes(name: str, train: InMemory, test: InMemory) -> tuple[str, ...]:
