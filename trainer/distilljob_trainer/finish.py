@@ -1,0 +1,128 @@
+"""The end of a run: export, publish, the evaluation round, the terminal record."""
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from distilljob_core.exchange import RoundKey
+from distilljob_core.phases import StudentPhase
+from distilljob_core.results import (
+    Artifact,
+    Calibrated,
+    EnsembleOutcome,
+    HoldoutAccuracy,
+    StudentSummary,
+    TestAccuracy,
+)
+from distilljob_core.softlabels.frames import Split
+from distilljob_trainer.algorithm import Lesson
+from distilljob_trainer.evaluate import calibrated, disagreement, predict
+from distilljob_trainer.export import NetworkFile, export
+from distilljob_trainer.run import Run
+
+
+class Publisher(Protocol):
+    """Where artefacts and the terminal record go."""
+
+    def publish(self, path: Path, name: str) -> None:
+        """Bring one file."""
+
+    def finish(self, summary: StudentSummary) -> None:
+        """Leave the terminal record."""
+
+
+def finish(run: Run, network: NetworkFile, attempt: int, publisher: Publisher, directory: Path) -> StudentSummary:
+    """Bring a trained student home. Every part may be done again by a later attempt, with the same bytes.
+
+    Args:
+        run: has trained to its end.
+        network: what its weights belong to.
+        attempt: number of this attempt.
+        publisher: takes files and record.
+        directory: where exported files are kept.
+    """
+    if not run.notes.artifacts:
+        run.notes.artifacts = _publish_weights(run, network, publisher, directory)
+        run.save()
+    own_NK, y_N = _predictions(run)
+    _, lesson = run.exchange(RoundKey(run.student.cursor.cycle, Split.EVALUATION))
+    ensemble = _ensemble(lesson, own_NK, y_N)
+    run.note("ensemble", **ensemble.model_dump())
+    run.around.progress.enter(StudentPhase.PUBLISHING)
+    run.around.journal.sync()
+    journal = _publish(publisher, "metrics", run.around.journal.path, f"{network.student}-metrics.jsonl")
+    summary = _summary(run, network, attempt, calibrated(own_NK, y_N), ensemble, (*run.notes.artifacts, journal))
+    publisher.finish(summary)
+    return summary
+
+
+def _publish_weights(run: Run, network: NetworkFile, publisher: Publisher, directory: Path) -> tuple[Artifact, ...]:
+    run.around.progress.enter(StudentPhase.PUBLISHING)
+    directory.mkdir(exist_ok=True)
+    files = export(directory, network, run.student.model.state_dict(), run.notes.selected_weights)
+    return tuple(_publish(publisher, kind, path, path.name) for kind, path in files)
+
+
+def _publish(
+    publisher: Publisher, kind: Literal["last", "selected", "metrics", "config"], path: Path, name: str
+) -> Artifact:
+    content = path.read_bytes()
+    publisher.publish(path, name)
+    return Artifact(name=name, size_bytes=len(content), sha256=sha256(content).hexdigest(), kind=kind)
+
+
+def _predictions(run: Run) -> tuple[Tensor, Tensor]:
+    """Predict the test set at temperature 1."""
+    run.around.progress.enter(StudentPhase.EVALUATING)
+    test = run.task.data.test
+    blocks = run.watch(predict(run.student.model, test, torch.arange(test.num_samples)))
+    return torch.cat([block.z_BK.softmax(dim=1) for block in blocks]), test.labels_N
+
+
+def _ensemble(lesson: Lesson, own_NK: Tensor, y_N: Tensor) -> EnsembleOutcome:
+    return EnsembleOutcome(
+        **calibrated(lesson.p_NK, y_N).model_dump(),
+        members=[part.student for part in lesson.record.contributions],
+        weights=list(lesson.record.weights_used()),
+        disagreement=disagreement(own_NK, lesson.p_NK),
+    )
+
+
+def _summary(
+    run: Run,
+    network: NetworkFile,
+    attempt: int,
+    test: Calibrated,
+    ensemble: EnsembleOutcome,
+    artifacts: tuple[Artifact, ...],
+) -> StudentSummary:
+    notes, selection = run.notes, run.notes.selection
+    assert selection.last is not None, "validated: a job has at least one epoch"
+    assert selection.selected is not None, "some epoch is always selected"
+    return StudentSummary(
+        name=network.student,
+        model=network.model,
+        attempt=attempt,
+        num_parameters=sum(parameter.numel() for parameter in run.student.model.parameters()),
+        epochs=run.student.cursor.epochs,
+        steps=run.student.cursor.steps,
+        accuracy=TestAccuracy(
+            last=selection.last.test,
+            selected=selection.selected.test,
+            optimistic=selection.optimistic,
+            independent=selection.independent,
+        ),
+        holdout=HoldoutAccuracy(last=selection.last.holdout, selected=selection.selected.holdout),
+        nll=test.nll,
+        ece=test.ece,
+        seconds=run.around.progress.fold(),
+        cycles=list(notes.cycles),
+        ensemble=ensemble,
+        artifacts=list(artifacts),
+        exact=not notes.inexact_reasons,
+        inexact_reasons=list(notes.inexact_reasons),
+        environment=notes.numerics.environment(),
+    )

@@ -1,0 +1,30 @@
+"""metrics.jsonl: one line for every epoch, cycle and exchange, each exactly once however often the run is resumed."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+class Journal:
+    """Appends lines; what lies behind the offset of a checkpoint is cut off and written again.
+
+    Args:
+        path: the file.
+        num_bytes: its length when the checkpoint was written.
+    """
+
+    def __init__(self, path: Path, num_bytes: int) -> None:
+        self.path = path
+        self._file = path.open("ab")
+        self._file.truncate(num_bytes)
+
+    def write(self, kind: str, **values: Any) -> None:
+        """Append one line."""
+        self._file.write(json.dumps({"kind": kind, **values}).encode() + b"\n")
+
+    def sync(self) -> int:
+        """Make all lines durable; gives the length of the file."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._file.tell()

@@ -1,0 +1,115 @@
+"""What a student brings to a round, and what it learns from the round's outcome.
+
+Shapes: B samples of a block or of the hold-out, N samples of the split, K classes.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from distilljob_core.errors import Diverged
+from distilljob_core.exchange import CloseRecord, Offer, RoundKey
+from distilljob_core.results import CycleOutcome
+from distilljob_core.rpc.client import LabelSource, Probabilities
+from distilljob_core.softlabels.frames import Split as RoundSplit
+from distilljob_trainer.data.split import Data
+from distilljob_trainer.evaluate import BLOCK_ROWS, Block, Score, predict, score
+from distilljob_trainer.losses import LOG_SMALLEST, soft_labels
+
+Watch = Callable[[Iterator[Block]], Iterator[Block]]
+"""Passes blocks on; whoever runs the pass counts progress in it and may leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The rules that a group of students shares."""
+
+    temperature: float
+    codec: str
+    uniform_weights: bool
+
+    def temperature_of(self, split: RoundSplit) -> float:
+        """Give t of a round: calibration is a property of the predictive distribution, so predictions keep t = 1."""
+        return self.temperature if split is RoundSplit.TRAIN else 1.0
+
+
+def source_digest(model: nn.Module, numerics: Mapping[str, object]) -> str:
+    """Hash what decides the bits of a label pass: all weights and buffers, and the numeric identity."""
+    digest = hashlib.sha256(json.dumps(numerics, sort_keys=True).encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What a student offers to a round, and how it stands on the hold-out."""
+
+    offer: Offer
+    held: Score
+
+
+def contribution(
+    model: nn.Module, data: Data, rules: Exchange, key: RoundKey, digest: str, watch: Watch
+) -> Contribution:
+    """Weigh this student on the hold-out, which no gradient step has seen.
+
+    The cross-entropy that goes with the labels is the hold-out's too (training set) or the test set's (evaluation), at
+    the round's temperature, so that rows can travel while the next are made.
+    """
+    temperature = rules.temperature_of(key.split)
+    held = score(watch(predict(model, data.train, data.holdout_ids_N)), temperature)
+    judged = held
+    if key.split is RoundSplit.EVALUATION:
+        judged = score(watch(predict(model, data.test, torch.arange(data.test.num_samples))))
+    weight = 1 if rules.uniform_weights else held.num_correct
+    return Contribution(Offer(key, weight, held.num_samples, rules.codec, digest, judged.cross_entropy), held)
+
+
+def label_source(model: nn.Module, data: Data, rules: Exchange, split: RoundSplit, watch: Watch) -> LabelSource:
+    """Make soft labels of a whole split from any row on: evaluation mode, un-augmented, float32, fixed id blocks."""
+    rows = data.train if split is RoundSplit.TRAIN else data.test
+    temperature = rules.temperature_of(split)
+
+    def labels(first_row: int) -> Iterator[Probabilities]:
+        skip = first_row % BLOCK_ROWS
+        for block in watch(predict(model, rows, torch.arange(rows.num_samples), first_row=first_row)):
+            s_BK = soft_labels(block.z_BK, temperature)
+            if not torch.isfinite(s_BK).all():
+                raise Diverged("the network's outputs are not finite")
+            yield s_BK[skip:].cpu().numpy()
+            skip = 0
+
+    return labels
+
+
+def outcome(student: str, record: CloseRecord, p_NK: Tensor, held: Score, data: Data, rules: Exchange) -> CycleOutcome:
+    """Measure on the hold-out what a cycle's teacher is worth.
+
+    Equation 7 of the paper says that the teacher's cross-entropy is at most the weighted mean of the students'. Against
+    the best student it says nothing; the teacher's gain does. Uniform weights tell nothing about the others, so the
+    best student is then this one.
+    """
+    ids_B = data.holdout_ids_N.to(p_NK.device)
+    p_BK, y_B = p_NK[ids_B], data.train.labels_N[ids_B]
+    accuracy = (p_BK.argmax(dim=1) == y_B).double().mean().item()
+    log_likelihood_B = p_BK.gather(1, y_B[:, None]).double().log().clamp(min=LOG_SMALLEST)
+    used = dict(zip((part.student for part in record.contributions), record.weights_used(), strict=True))
+    known = () if rules.uniform_weights else record.contributions
+    best = max([held.accuracy, *(part.weight / part.holdout_size for part in known)])
+    weighted = sum(used[part.student] * part.cross_entropy for part in record.contributions)
+    return CycleOutcome(
+        cycle=record.round.cycle,
+        weight=used.get(student, 0),
+        weight_sum=record.weight_sum,
+        ensemble_accuracy=accuracy,
+        best_accuracy=best,
+        teacher_gain=accuracy - best,
+        teacher_cross_entropy=-log_likelihood_B.mean().item(),
+        mean_cross_entropy=weighted / record.weight_sum,
+    )

@@ -1,0 +1,110 @@
+"""What a run is to do and what it knows so far, and how both get into a checkpoint and out of it."""
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from torch import Tensor
+
+from distilljob_core.errors import Diverged
+from distilljob_core.results import Artifact, CycleOutcome
+from distilljob_trainer.algorithm import Hyperparameters, Student
+from distilljob_trainer.checkpoint import Groups, State, optimizer_tensors, restore_optimizer
+from distilljob_trainer.data.split import Data
+from distilljob_trainer.labels import Exchange
+from distilljob_trainer.numerics import Numerics
+from distilljob_trainer.selection import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be done, the same in every attempt."""
+
+    job_uid: str
+    data: Data
+    hp: Hyperparameters
+    rules: Exchange
+    checkpoint_interval_seconds: float
+
+
+@dataclass(slots=True)
+class Notes:
+    """What is known so far; goes into every checkpoint."""
+
+    numerics: Numerics
+    inexact_reasons: tuple[str, ...] = ()
+    selection: Selection = field(default_factory=Selection)
+    selected_weights: dict[str, Tensor] = field(default_factory=dict)
+    cycles: tuple[CycleOutcome, ...] = ()
+    closed_seen: int = 0
+    artifacts: tuple[Artifact, ...] = ()
+    saves: int = 0
+
+    @classmethod
+    def of(cls, state: State, groups: Groups) -> Self:
+        """Take them from a checkpoint."""
+        return cls(
+            numerics=state.numerics,
+            inexact_reasons=state.inexact_reasons,
+            selection=state.selection,
+            selected_weights=groups.get("selected", {}),
+            cycles=state.cycles,
+            closed_seen=state.closed_seen,
+            artifacts=state.artifacts,
+            saves=state.saves,
+        )
+
+    def state(self, task: Task, student: Student, *, journal_bytes: int, seconds: dict[str, float]) -> State:
+        """Give all that is no tensor."""
+        return State(
+            job_uid=task.job_uid,
+            student=student.name,
+            saves=self.saves,
+            cursor=replace(student.cursor),
+            learning_rate=task.hp.learning_rate,
+            numerics=self.numerics,
+            inexact_reasons=self.inexact_reasons,
+            selection=self.selection,
+            cycles=self.cycles,
+            closed_seen=self.closed_seen,
+            journal_bytes=journal_bytes,
+            seconds=seconds,
+            artifacts=self.artifacts,
+        )
+
+
+def tensors_of(student: Student, notes: Notes) -> Groups:
+    """Give all tensors of a checkpoint."""
+    return {
+        "model": student.model.state_dict(),
+        "optimizer": optimizer_tensors(student.optimizer),
+        "epoch": {"sums": student.sums},
+        "selected": notes.selected_weights,
+    }
+
+
+def restore(student: Student, state: State, groups: Groups) -> None:
+    """Put a student back where a checkpoint has it."""
+    student.model.load_state_dict(groups["model"])
+    restore_optimizer(student.optimizer, groups.get("optimizer", {}))
+    student.sums.copy_(groups["epoch"]["sums"])
+    student.cursor = state.cursor
+
+
+def copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copy weights to where nothing changes them."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+
+
+def check_finite(losses: Tensor, student: Student, learning_rate: float, when: str) -> None:
+    """Stop a student whose loss is no number any more: an exact resume would diverge exactly.
+
+    Raises:
+        Diverged: one of the losses is not finite.
+    """
+    for value in losses.reshape(-1).tolist():
+        if not math.isfinite(value):
+            raise Diverged(
+                f"student {student.name}: loss is {'NaN' if math.isnan(value) else 'infinite'} {when} step "
+                f"{student.cursor.steps}; lower training.optimizer.learningRate ({learning_rate:g}) or set clipNorm"
+            )
