@@ -95,8 +95,6 @@ def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     made |= _bounds(node)
     if "const" in node:
         made["enum"] = [node["const"]]
-    if "default" in made and made["default"] is None:
-        del made["default"]
     if "items" in node:
         made["items"] = _convert(node["items"], definitions)
     if "properties" in node:
@@ -104,7 +102,8 @@ def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
             name: _with_default(_convert(below, definitions), name in node.get("required", ()))
             for name, below in node["properties"].items()
         }
-    return made | _extra_properties(node, definitions)
+    made |= _extra_properties(node, definitions)
+    return {key: value for key, value in made.items() if value is not None}
 
 
 def _bounds(node: Mapping[str, Any]) -> Schema:
@@ -143,8 +142,7 @@ def _convert_union(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> S
 def _with_default(node: Schema, required: bool) -> Schema:
     """Give optional blocks an empty default, so that the defaults inside them show in `kubectl get -o yaml`."""
     is_block = node.get("type") == "object" and not node.get("nullable") and "default" not in node
-    made = {key: value for key, value in node.items() if value is not None}
-    return made | {"default": {}} if is_block and not required else made
+    return node | {"default": {}} if is_block and not required else node
 
 
 def _node(root: Schema, path: str) -> Schema:
@@ -156,5 +154,3 @@ def _node(root: Schema, path: str) -> Schema:
 
 def _column(name: str, kind: str, path: str, priority: int) -> Schema:
     return {"name": name, "type": kind, "jsonPath": path} | ({"priority": priority} if priority else {})
-
-

@@ -173,6 +173,13 @@ RULES: Final = (
         ),
     ),
     Rule(
+        "spec.aggregator",
+        "type(self.teacherHistory) == int ? self.teacherHistory >= 1 : self.teacherHistory == 'All'",
+        ".teacherHistory",
+        "is All or a number of cycles, at least 1",
+        lambda job: (),  # the field's type says it already; a structural schema has no such type
+    ),
+    Rule(
         "spec",
         "self.method.name != 'Independent' || !has(self.stopAfterCycle)",
         ".stopAfterCycle",
