@@ -164,7 +164,5 @@ def _surround(
 
 
 def _shapes(samples: Data) -> dict[Split, SplitShape]:
-    return {
-        Split.TRAIN: SplitShape(samples.train.num_samples, samples.num_classes, samples.train_fingerprint),
-        Split.EVALUATION: SplitShape(samples.test.num_samples, samples.num_classes, samples.evaluation_fingerprint),
-    }
+    prints = {Split.TRAIN: samples.train_fingerprint, Split.EVALUATION: samples.evaluation_fingerprint}
+    return {split: SplitShape(of.num_rows, of.num_classes, of.digest) for split, of in prints.items()}

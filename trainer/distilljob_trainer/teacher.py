@@ -106,10 +106,10 @@ class Classroom:
         for name, weight in zip(self._students, record.weights_used(), strict=True):
             first_row = 0
             for block, _ in rows[name]:
-                accumulator.add(first_row, self._codec.decode(block.data, num_classes), weight)
+                accumulator.add(first_row, self._codec.decode(block.tobytes(), num_classes), weight)
                 first_row += len(block)
         mean = accumulator.teacher_rows(0, num_rows, record.weight_sum, self._codec)
-        return renormalize(self._codec.decode(mean.data, num_classes))
+        return renormalize(self._codec.decode(mean.tobytes(), num_classes))
 
 
 class InProcessTeacher:
