@@ -62,11 +62,12 @@ def repeat(world: World, draft: Draft) -> Draft:
 def end_strays(world: World, draft: Draft) -> Draft:
     """End what the job does not go on with: an attempt of another number, or one whose student waits."""
     for name, student in draft.in_play():
-        live = world.live(name)
-        if live is None or student.ending or (student.standing is Standing.LIVE and live.attempt == student.attempt):
+        own = student.attempt if student.standing is Standing.LIVE else None
+        stray = next((seen for seen in world.attempts(name) if seen.is_live and seen.attempt != own), None)
+        if stray is None or student.ending:
             continue
-        draft = end(world, draft, name, live, EndReason.STRAY, Manner.GRACEFUL)
-        draft = draft.tell("Warning", Reason.STUDENT_STRAY_ENDED, f"attempt {live.attempt}", name)
+        draft = end(world, draft, name, stray, EndReason.STRAY, Manner.GRACEFUL)
+        draft = draft.tell("Warning", Reason.STUDENT_STRAY_ENDED, f"attempt {stray.attempt}", name)
     return draft
 
 

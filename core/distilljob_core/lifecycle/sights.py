@@ -53,14 +53,14 @@ def _note_pod(world: World, name: str, student: StudentState) -> StudentState:
         uids = [seen.pod_uid for seen in world.attempts(name) if seen.attempt == student.attempt and seen.pod_uid]
         student = replace(student, pod_uid=uids[0]) if uids else student
     current = world.current(name, student)
-    if current is None:
+    if current is None or not current.is_live:
         return replace(student, sighted_seconds=None)
-    unreachable = current.standing is AttemptStanding.UNREACHABLE
-    reading = world.seen.progress.of(name, student.attempt, student.pod_uid)
+    silent = current.standing is AttemptStanding.UNREACHABLE
+    sighted = world.seen.progress.of(name, student.attempt, student.pod_uid).is_evidence
     return replace(
         student,
-        unreachable_seconds=_since(student.unreachable_seconds, unreachable, world.now_seconds),
-        sighted_seconds=_since(student.sighted_seconds, reading.is_evidence, world.now_seconds),
+        unreachable_seconds=_since(student.unreachable_seconds, silent, world.now_seconds),
+        sighted_seconds=_since(student.sighted_seconds, sighted, world.now_seconds),
     )
 
 
