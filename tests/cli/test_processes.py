@@ -81,6 +81,14 @@ def test_a_child_that_does_not_leave_is_killed_when_its_grace_is_over(run):
     assert ended(child, 100.0) == 128 + signal.SIGKILL
 
 
+def test_a_stopped_child_is_let_go_on_so_that_it_can_leave(run):
+    child = run(PATIENT)
+    ready(child)
+    os.kill(child.pid, signal.SIGSTOP)
+    child.terminate(kill_at_seconds=100.0)
+    assert ended(child) == 128 + signal.SIGTERM
+
+
 def test_a_more_pressing_end_replaces_a_milder_one(run):
     child = run(STUBBORN)
     ready(child)

@@ -38,7 +38,7 @@ class AggregatorKeeper:
             self.failure = ended
         else:
             self._start_at_seconds = now_seconds + BACKOFF_SECONDS[self._failures_in_a_row - 1]
-        return f"the aggregator ended with exit code {ended.exit_code}; students keep their state and retry"
+        return f"the aggregator ended with exit code {ended.exit_code} ({ended.log.name}); students retry"
 
     def keep(self, wanted: bool, now_seconds: float, grace_seconds: float) -> None:
         """Make it run, or leave."""

@@ -11,6 +11,7 @@ from distilljob.local.processes import Child, last_lines, start
 from distilljob.local.scrape import Unreadable, scrape
 from distilljob.local.settings import Settings
 from distilljob_core import names
+from distilljob_core.exit_codes import ExitCode
 from distilljob_core.lifecycle.model import Control, End, JobState, Manner, Standing, Start
 from distilljob_core.lifecycle.seen import AggregatorSeen, AttemptSeen, AttemptStanding, Seen, StudentSeen
 from distilljob_core.plan import aggregator_process, student_process
@@ -21,6 +22,8 @@ from distilljob_core.spec.resolve import resolve_students
 
 GRACE_SECONDS: Final = 120
 """Time to save after SIGTERM, as a pod gets by default."""
+SIGNALED: Final = 128
+"""Exit codes above it name a signal."""
 STALE_SECONDS: Final = 10.0
 
 
@@ -162,8 +165,15 @@ def attempt_seen(job_uid: str, student: str, attempt: int, child: Child) -> Atte
         started_seconds=child.started_seconds,
         ended_seconds=child.ended_seconds,
         exit_code=child.exit_code,
-        message=" ".join(last_lines(child.log)) if child.exit_code else "",
+        message=last_words(child),
     )
+
+
+def last_words(child: Child) -> str:
+    """Give the last line of a process that ended by itself: whoever was ended by a signal had no time for one."""
+    if child.exit_code in (None, ExitCode.DONE) or (child.exit_code or 0) > SIGNALED:
+        return ""
+    return " ".join(last_lines(child.log))
 
 
 def lost_attempts(before: JobState) -> dict[str, AttemptSeen]:

@@ -65,6 +65,7 @@ class Child:
             return
         if self.kill_at_seconds is None:
             self._popen.terminate()
+            self._popen.send_signal(signal.SIGCONT)  # a stopped process can only leave when it goes on
         self.kill_at_seconds = min(kill_at_seconds, self.kill_at_seconds or kill_at_seconds)
 
     def kill(self) -> None:

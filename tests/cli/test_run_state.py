@@ -1,0 +1,72 @@
+import json
+
+import pytest
+
+from distilljob.errors import BadInput
+from distilljob.job_file import read_job
+from distilljob.local.folder import RunFolder
+from distilljob.local.run import claim, read_state, revived
+from distilljob.local.settings import settle, to_store
+from distilljob_core.conditions import Reason
+from distilljob_core.lifecycle.model import Account, JobState, Outcome, Standing, StudentState
+
+
+def test_a_folder_keeps_its_uid_and_takes_what_may_change(job_file, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.root.mkdir()
+    first = claim(folder, read_job(job_file))
+    again = claim(folder, read_job(job_file, ["stopAfterCycle=1"]))
+    assert again.metadata.uid == first.metadata.uid != ""
+    assert again.spec.stop_after_cycle == 1
+    assert "stopAfterCycle: 1" in folder.job_yaml.read_text()
+    assert json.loads(folder.snapshot.read_text())["metadata"]["uid"] == first.metadata.uid
+
+
+def test_another_job_leaves_the_folder_as_it_was(job_file, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.root.mkdir()
+    claim(folder, read_job(job_file))
+    before = folder.job_yaml.read_text()
+    with pytest.raises(BadInput, match="--fresh"):
+        claim(folder, read_job(job_file, ["method.cycles=5"]))
+    assert folder.job_yaml.read_text() == before
+
+
+def test_before_the_first_start_nothing_is_remembered(tmp_path):
+    assert read_state(RunFolder(tmp_path)) == {}
+
+
+def test_a_run_that_did_not_fail_goes_on_as_it_is():
+    state = JobState("u", {"mlp": StudentState(Standing.LIVE, attempt=3)})
+    assert revived(state) is state
+
+
+def test_a_failed_run_goes_on_with_full_budgets_but_without_the_dropped():
+    spent = StudentState(Standing.LIVE, attempt=7, pod_uid="p", account=Account(spent=6))
+    over = {"cnn": StudentState(Standing.DONE, attempt=1), "bn": StudentState(Standing.DROPPED, attempt=2)}
+    outcome = Outcome("Failed", Reason.BUDGET_EXHAUSTED, "mlp has no restart left", 1.0)
+    again = revived(JobState("u", {"mlp": spent, **over}, outcome=outcome))
+    assert again.outcome is None
+    assert again.students["mlp"].standing is Standing.IDLE
+    assert (again.students["mlp"].attempt, again.students["mlp"].account) == (7, Account())
+    assert {name: again.students[name] for name in over} == over
+
+
+def test_threads_are_settled_once_and_the_device_until_told_otherwise(job_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    spec = read_job(job_file).job.spec
+    first = settle(spec, {}, tmp_path, "cpu")
+    assert first.threads >= 1
+    kept = settle(spec, to_store(first) | {"threads": 5}, tmp_path, None)
+    assert (kept.threads, kept.device) == (5, "cpu")
+    assert settle(spec, to_store(first), tmp_path, "auto").device == "auto"
+
+
+def test_a_gpu_is_found_and_a_missing_one_refused(job_file, tmp_path, monkeypatch):
+    spec = read_job(job_file).job.spec
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert settle(spec, {}, tmp_path, "cuda").gpus == ("0", "1")
+    assert settle(spec, {}, tmp_path, "cpu").gpus == ()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(BadInput, match="no NVIDIA GPU"):
+        settle(spec, {}, tmp_path, "cuda")

@@ -1,0 +1,149 @@
+"""The local runner with real students and a real aggregator."""
+
+import hashlib
+import json
+import signal
+
+import pytest
+
+LEFT = [
+    "checkpoints", "control.json", "job.json", "job.yaml", "lock", "logs", "metrics.jsonl", "processes.lock",
+    "result.json", "results", "state", "state.json",
+]  # fmt: skip
+SLOW = "students[cnn].model={name: 'misbehaving:slow', options: {delay: 0.02}}"
+
+
+def weights(run, *names):
+    return {
+        name: hashlib.sha256((run.folder / "results" / f"{name}.safetensors").read_bytes()).digest() for name in names
+    }
+
+
+def test_a_run_leaves_everything_and_the_same_command_again_only_says_so(distilljob_run):
+    run = distilljob_run()
+    assert run.end() == 0, run.output
+    assert sorted(path.name for path in run.folder.iterdir()) == LEFT
+    result = run.result()
+    assert (result["name"], result["method"], result["cycles"], result["exact"]) == ("tiny", "MD", 2, True)
+    assert [student["name"] for student in result["students"]] == ["mlp", "cnn"]
+    for student in result["students"]:
+        assert {"last", "selected", "optimistic", "independent"} <= set(student["accuracy"])
+        assert student["accuracy"]["last"] > 0.5
+        assert student["restarts"] == 0
+        assert 0 <= student["barrierShare"] <= 1
+    assert len(result["teacherGain"]) == 2
+    assert result["best"] in ("mlp", "cnn")
+    assert result["ensemble"]["members"] == ["mlp", "cnn"]
+    assert "1,597 test samples" in result["verdict"]
+    assert "not measured here: run `distilljob compare`" in result["verdict"]
+    metrics = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    assert {line["student"] for line in metrics} == {"mlp", "cnn"}
+    assert set(weights(run, "mlp", "cnn"))
+    assert {path.name for path in (run.folder / "logs").iterdir()} == {
+        "aggregator-1.log", "cnn-a1.log", "mlp-a1.log", "runner.log",
+    }  # fmt: skip
+    again = distilljob_run()
+    assert again.end() == 0
+    assert "this run is finished" in again.output
+    assert result["verdict"].split(":")[0] in " ".join(again.output.split())
+    assert len(list((run.folder / "logs").iterdir())) == 4
+
+
+def test_killed_student_and_aggregator_are_replaced_and_the_run_finishes(distilljob_run):
+    run = distilljob_run(SLOW)
+    run.until("cnn: epoch 1/8")
+    run.kill("cnn")
+    run.until("cnn: StudentStarted, attempt 2")
+    run.until("cnn: epoch [2-7]/8")
+    run.kill("aggregator")
+    run.until("the aggregator ended with exit code 137")
+    assert run.end() == 0, run.output
+    assert run.restarts() == {"mlp": 0, "cnn": 1}
+    assert (run.folder / "logs" / "aggregator-2.log").exists()
+    assert (run.folder / "logs" / "cnn-a2.log").exists()
+
+
+def test_a_student_that_exits_0_in_the_middle_is_replaced(distilljob_run):
+    leaver = "students[cnn].model={name: 'misbehaving:slow', options: {leave_after: 15}}"
+    run = distilljob_run(leaver)
+    assert run.end() == 0, run.output
+    assert "cnn: StudentExitedEarly" in run.output
+    assert run.restarts() == {"mlp": 0, "cnn": 1}
+    assert run.state()["students"]["cnn"]["restarts"]["early"] == 1
+
+
+def test_a_hung_student_is_replaced_and_its_log_keeps_the_stacks(distilljob_run):
+    run = distilljob_run(SLOW, "failurePolicy.hang.steadySeconds=3", "failurePolicy.hang.checkpointSeconds=3")
+    run.until("cnn: epoch 1/8")
+    run.kill("cnn", signal.SIGSTOP)
+    run.until("cnn: StudentHung")
+    assert run.end() == 0, run.output
+    assert run.restarts() == {"mlp": 0, "cnn": 1}
+    assert "most recent call first" in (run.folder / "logs" / "cnn-a1.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason", "words"),
+    [
+        ("students[cnn].model={name: 'misbehaving:broken'}", "FatalSpec", "the weights of this network are lost"),
+        ("students[cnn].training.optimizer.learningRate=1000", "StudentDiverged", "learningRate"),
+        ("dataset={name: cifar10, download: Never}", "FatalData", "--data"),
+    ],
+)
+def test_a_fatal_end_stops_the_group_with_the_reason(distilljob_run, setting, reason, words):
+    run = distilljob_run(setting)
+    assert run.end() == 1
+    assert f"({reason})" in run.output
+    assert words in run.output
+    assert "-a1.log ends with" in run.output
+    assert run.children() == {}
+    assert run.state()["outcome"]["kind"] == "Failed"
+
+
+def test_a_killed_runner_leaves_no_process_and_the_same_command_goes_on(distilljob_run):
+    run = distilljob_run(SLOW)
+    run.until("cnn: epoch 1/8")
+    alive = run.children()
+    assert set(alive) == {"aggregator", "mlp", "cnn"}
+    run.process.kill()
+    run.process.wait()
+    again = distilljob_run(SLOW)
+    again.until("go on with tiny")
+    assert not set(alive.values()) & set(again.children().values())
+    assert again.end() == 0, again.output
+    assert again.state()["students"]["cnn"]["attempt"] == 2
+    assert again.state()["students"]["cnn"]["restarts"]["crash"] == 0
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_the_same_command_goes_on_without_a_restart(distilljob_run, number, exit_code):
+    run = distilljob_run(SLOW)
+    run.until("cnn: epoch 1/8")
+    run.process.send_signal(number)
+    assert run.end() == exit_code
+    assert run.children() == {}
+    assert "the same command goes on" in run.output
+    again = distilljob_run(SLOW)
+    assert again.end() == 0, again.output
+    assert again.restarts() == {"mlp": 0, "cnn": 0}
+
+
+def test_a_second_runner_is_refused_with_the_number_of_the_first(distilljob_run):
+    run = distilljob_run(SLOW)
+    run.until("StudentStarted")
+    second = distilljob_run(SLOW)
+    assert second.end() == 2
+    assert f"process {run.process.pid}" in second.output
+    assert run.end() == 0
+
+
+def test_students_that_take_turns_give_the_weights_of_all_at_once(distilljob_run):
+    third = "students=[{name: mlp, gpus: 0, model: {name: mlp_small}}, {name: cnn, gpus: 0, model: {name: cnn_small}}, \
+{name: bn, gpus: 0, model: {name: cnn_bn_small}}]"
+    together = distilljob_run(third, folder="together")
+    assert together.end() == 0, together.output
+    turns = distilljob_run(third, "placement.maximumConcurrentStudents=1", folder="turns")
+    assert turns.end() == 0, turns.output
+    assert "StudentParked" in turns.output
+    assert weights(turns, "mlp", "cnn", "bn") == weights(together, "mlp", "cnn", "bn")
+    assert set(turns.restarts().values()) == {0}
