@@ -1,0 +1,1 @@
+"""The cycle barrier: a pure reducer over a journal, and the decisions that write it."""

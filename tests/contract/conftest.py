@@ -1,0 +1,198 @@
+"""A real aggregator process on loopback, and real clients."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distilljob_core.exchange import CloseRecord, Identity, NeedRows, NotYet, Offer, RoundKey, SplitShape
+from distilljob_core.results import HoldoutAccuracy, StudentSummary, TestAccuracy
+from distilljob_core.round_table import RoundTable
+from distilljob_core.rpc.client import AggregatorClient
+from distilljob_core.softlabels.frames import Split
+
+UID = "11111111-2222-3333-4444-555555555555"
+
+
+class Aggregator:
+    """One aggregator process and its folders; may be killed and started again."""
+
+    def __init__(self, folder: Path, spec: dict, env: dict[str, str]) -> None:
+        self.folder = folder
+        self.state, self.results, self.control = folder / "state", folder / "results", folder / "control.json"
+        self.log = folder / "log"
+        job = {
+            "apiVersion": "distilljob.dev/v1alpha1",
+            "kind": "DistillJob",
+            "metadata": {"name": "test", "uid": UID},
+            "spec": spec,
+        }
+        (folder / "job.json").write_text(json.dumps(job))
+        self.env = {**os.environ, **env, "DISTILLJOB_SPEC_FILE": str(folder / "job.json"), "DISTILLJOB_NAME": "test"}
+        self.process: subprocess.Popen | None = None
+
+    @property
+    def address(self) -> str:
+        return f"file:{self.state}/grpc.address"
+
+    def start(self, *more: str) -> None:
+        for name in ("grpc.address", "http.address"):
+            (self.state / name).unlink(missing_ok=True)
+        argv = [sys.executable, "-c", "import sys; from distilljob_aggregator.main import main; sys.exit(main())"]
+        argv += [f"--state={self.state}", f"--results={self.results}", f"--control={self.control}"]
+        argv += ["--bind=127.0.0.1", "--grpc-port=0", "--http-port=0", *more]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(argv, env=self.env, stderr=log, stdin=subprocess.PIPE)
+        self.until(lambda: (self.state / "http.address").exists())
+
+    def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.process is not None
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(30)
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def http(self, path: str) -> str:
+        address = (self.state / "http.address").read_text().strip()
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as reply:
+            return reply.read().decode()
+
+    def table(self) -> RoundTable:
+        return RoundTable.model_validate_json(self.http("/v1/status"))
+
+    def events(self) -> list[dict]:
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+
+class Student:
+    """One attempt of one student, with soft labels made from its name."""
+
+    def __init__(self, aggregator: Aggregator, name: str, shapes: dict, attempt: int = 1, **options) -> None:
+        self.name = name
+        self.who = Identity(UID, name, attempt, f"pod-{name}-{attempt}")
+        self.shapes = shapes
+        self.client = AggregatorClient(aggregator.address, **options)
+
+    def join(self, **options):
+        return self.client.join(self.who, self.shapes, **options)
+
+    def labels(self, key: RoundKey) -> np.ndarray:
+        shape = self.shapes[key.split]
+        seed = [key.cycle, key.split, *self.name.encode()]
+        z_NK = np.random.default_rng(seed).normal(size=(shape.num_rows, shape.num_classes)).astype(np.float32)
+        p_NK = np.exp(3 * z_NK)
+        return p_NK / p_NK.sum(axis=1, keepdims=True)
+
+    def blocks(self, key: RoundKey, size: int = 1000) -> Callable[[int], Iterator[np.ndarray]]:
+        def source(first_row: int) -> Iterator[np.ndarray]:
+            p_NK = self.labels(key)
+            return (p_NK[row : row + size] for row in range(first_row, len(p_NK), size))
+
+        return source
+
+    def offer(self, key: RoundKey, weight: int = 90, digest: str = "") -> Offer:
+        return Offer(key, weight, 100, "Float16", digest or f"{self.name}-{key.cycle}-{key.split}", 0.5)
+
+    def upload(self, key: RoundKey, weight: int = 90) -> CloseRecord | None:
+        return self.client.upload(self.offer(key, weight), self.blocks(key))
+
+    def wait(self, key: RoundKey) -> CloseRecord:
+        while isinstance(answer := self.client.wait(key), NotYet):
+            pass
+        assert not isinstance(answer, NeedRows)
+        return answer
+
+    def teacher(self, key: RoundKey) -> np.ndarray:
+        return np.concatenate([rows for _, rows in self.client.teacher(key)])
+
+    def summary(self) -> StudentSummary:
+        return StudentSummary(
+            name=self.name,
+            model="small",
+            attempt=self.who.attempt,
+            num_parameters=10,
+            epochs=1,
+            steps=1,
+            accuracy=TestAccuracy(last=0.9, selected=0.9, optimistic=0.9, independent=0.8),
+            holdout=HoldoutAccuracy(last=0.9, selected=0.9),
+            nll=0.1,
+            ece=0.1,
+            seconds={"Waiting": 1.0},
+            cycles=[],
+            ensemble=None,
+            artifacts=[],
+            exact=True,
+            inexact_reasons=[],
+            environment={},
+        )
+
+
+@pytest.fixture
+def shapes() -> dict[Split, SplitShape]:
+    return {Split.TRAIN: SplitShape(5000, 100, "train"), Split.EVALUATION: SplitShape(700, 100, "evaluation")}
+
+
+@pytest.fixture
+def spec() -> Callable[..., dict]:
+    def make(*students: str, cycles: int = 1, method: dict | None = None, **more) -> dict:
+        networks = [{"name": name, "model": {"name": "mlp"}} for name in students]
+        return {
+            "dataset": {"name": "digits"},
+            "method": {"cycles": cycles, "independentEpochs": 1, "distillEpochs": 1, **(method or {})},
+            "students": networks,
+            **more,
+        }
+
+    return make
+
+
+@pytest.fixture
+def start_aggregator(tmp_path: Path) -> Iterator[Callable[..., Aggregator]]:
+    started: list[Aggregator] = []
+
+    def start(spec: dict, **env: str) -> Aggregator:
+        folder = tmp_path / f"aggregator-{len(started)}"
+        folder.mkdir()
+        aggregator = Aggregator(folder, spec, env)
+        started.append(aggregator)
+        aggregator.start()
+        return aggregator
+
+    yield start
+    for aggregator in started:
+        if aggregator.process is not None:
+            if aggregator.process.poll() is None:
+                aggregator.kill()
+            aggregator.process.stdin.close()
+
+
+@pytest.fixture
+def make_student(shapes) -> Iterator[Callable[..., Student]]:
+    made: list[Student] = []
+
+    def make(aggregator: Aggregator, name: str, attempt: int = 1, **options) -> Student:
+        made.append(Student(aggregator, name, options.pop("shapes", shapes), attempt, **options))
+        return made[-1]
+
+    yield make
+    for student in made:
+        student.client.close()
