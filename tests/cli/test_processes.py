@@ -114,8 +114,10 @@ def test_a_missing_library_is_named_with_what_brings_it(monkeypatch):
         processes.check_installed()
 
 
-def test_a_dead_aggregator_is_started_again_at_once_and_then_ever_slower(run):
+@pytest.mark.parametrize(("has_answered", "expected"), [(True, [*BACKOFF_SECONDS, 0.0]), (False, [0.0, 1.0, 0.0])])
+def test_a_dead_aggregator_is_started_again_at_once_and_then_ever_slower(run, has_answered, expected):
     keeper = AggregatorKeeper(lambda now_seconds: run("exit(1)"))
+    keeper.has_answered = has_answered
     now_seconds, waits = 0.0, []
     while keeper.failure is None:
         keeper.keep(True, now_seconds, grace_seconds=1.0)
@@ -127,7 +129,7 @@ def test_a_dead_aggregator_is_started_again_at_once_and_then_ever_slower(run):
             if keeper.child is None:
                 now_seconds += 0.5
         waits.append(now_seconds - before)
-    assert waits == [*BACKOFF_SECONDS, 0.0]
+    assert waits == expected
     assert keeper.failure.exit_code == 1
 
 

@@ -109,6 +109,7 @@ def _summary(
         num_parameters=sum(parameter.numel() for parameter in run.student.model.parameters()),
         epochs=run.student.cursor.epochs,
         steps=run.student.cursor.steps,
+        test_samples=run.task.data.test.num_samples,
         accuracy=TestAccuracy(
             last=selection.last.test,
             selected=selection.selected.test,

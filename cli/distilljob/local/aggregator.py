@@ -8,6 +8,8 @@ from distilljob_core.exit_codes import ExitCode, is_fatal
 
 BACKOFF_SECONDS: Final = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
 """Waiting times before restarts in a row; one more failure in a row gives up."""
+FIRST_TRIES: Final = 3
+"""One that has never answered yet gives up sooner: it is not installed well."""
 STEADY_SECONDS: Final = 60.0
 """An aggregator that lived this long has started well; its next failure is a first one."""
 
@@ -20,6 +22,8 @@ class AggregatorKeeper:
         self._failures_in_a_row = 0
         self._start_at_seconds = 0.0
         self._asked_to_leave = False
+        self.has_answered = False
+        """Set by whoever reads it."""
         self.child: Child | None = None
         self.failure: Child | None = None
         """The aggregator whose end was one too many."""
@@ -34,7 +38,8 @@ class AggregatorKeeper:
         if now_seconds - ended.started_seconds > STEADY_SECONDS:
             self._failures_in_a_row = 0
         self._failures_in_a_row += 1
-        if is_fatal(ended.exit_code or ExitCode.CRASH) or self._failures_in_a_row > len(BACKOFF_SECONDS):
+        most = len(BACKOFF_SECONDS) if self.has_answered else FIRST_TRIES - 1
+        if is_fatal(ended.exit_code or ExitCode.CRASH) or self._failures_in_a_row > most:
             self.failure = ended
         else:
             self._start_at_seconds = now_seconds + BACKOFF_SECONDS[self._failures_in_a_row - 1]

@@ -130,6 +130,7 @@ class Machine:
         progress = read_progress(
             found.samples, taken_seconds=now_seconds, now_seconds=now_seconds, stale_after_seconds=STALE_SECONDS
         )
+        self.aggregator.has_answered = True
         return found.table, progress
 
     def _free_gpu(self) -> str | None:

@@ -62,7 +62,7 @@ def _labeled(student: str, line: str) -> str:
 
 def result_table(result: LocalResult, folder: RunFolder) -> RenderableType:
     """Show accuracies in percent on the test set, the teacher's gain, the verdict and where the weights are."""
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     table.add_column("student", no_wrap=True)
     table.add_column("model", overflow="fold")
     for title in ("test %", "selected", "hold-out", "NLL", "ECE", "restarts", "barrier"):
@@ -71,7 +71,7 @@ def result_table(result: LocalResult, folder: RunFolder) -> RenderableType:
         table.add_row(*_row(student), style="bold" if student.name == result.best else "")
     if (ensemble := result.ensemble) is not None:
         quality = (in_percent(ensemble.accuracy), "", "", f"{ensemble.nll:.3f}", f"{ensemble.ece:.3f}", "", "")
-        table.add_row("ensemble", f"{len(ensemble.members)} students", *quality, style="cyan")
+        table.add_row("ensemble", f"of {len(ensemble.members)}", *quality, style="cyan")
     parts: list[RenderableType] = [table, ""]
     if result.teacher_gain:
         gains = ", ".join(f"{100 * gain:+.2f}" for gain in result.teacher_gain)

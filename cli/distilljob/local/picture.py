@@ -84,10 +84,10 @@ class Painter:
             doing=doing(student, view, now_seconds),
             attempt=student.attempt,
             cycle=view.cycle,
-            epoch=view.epoch,
-            planned_epochs=view.planned_epochs,
+            epoch=view.epoch if view.summary is None else view.summary.epochs,
+            planned_epochs=view.planned_epochs if view.summary is None else view.summary.epochs,
             loss=view.loss,
-            accuracy=view.accuracy.get("test"),
+            accuracy=view.accuracy.get("test") if view.summary is None else view.summary.accuracy.last,
             samples_per_second=view.samples_per_second,
             eta_seconds=self._eta(view, now_seconds),
         )
