@@ -1,0 +1,110 @@
+"""Tiny students on 120 digits: the real thing, small."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from distilljob_aggregator.accumulator import Accumulator
+from distilljob_core.softlabels.codecs import codec
+from distilljob_core.spec.base import merge
+from distilljob_core.spec.job import DistillJobSpec
+from distilljob_core.spec.load import check_job
+from distilljob_core.spec.resolve import resolve_students
+from distilljob_trainer import build, labels
+from distilljob_trainer.algorithm import Event, Hyperparameters, Student
+from distilljob_trainer.cohort import train_together
+from distilljob_trainer.data.split import Data
+from distilljob_trainer.models import registry
+from distilljob_trainer.teacher import Classroom
+
+SPEC: dict[str, Any] = {
+    "dataset": {"name": "digits", "options": {"train_samples": 120}, "holdout": {"fraction": 0.2}},
+    "method": {"cycles": 2, "independentEpochs": 1, "distillEpochs": 2},
+    "training": {"batchSize": 32, "optimizer": {"learningRate": 0.05}},
+    "students": [{"name": "bn", "gpus": 0, "model": {"name": "cnn_bn_small"}}],
+}
+
+
+def drop_bn(num_classes: int) -> nn.Module:
+    """BatchNorm and dropout: buffers and random draws, both of which a resume must get right."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, num_classes)
+    )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Students of one job, built and ready."""
+
+    spec: DistillJobSpec
+    data: Data
+    rules: labels.Exchange
+    members: list[tuple[Student, Hyperparameters]]
+    classroom: Classroom
+
+    def events(self) -> list[tuple[str, Event]]:
+        """Train everybody to the end."""
+        return [(student.name, event) for student, event in self.run()]
+
+    def run(self) -> Any:
+        """Give the events of everybody's training."""
+        return train_together(self.members, self.data, self.rules, self.classroom)
+
+    @property
+    def student(self) -> Student:
+        """The first of them."""
+        return self.members[0][0]
+
+    def weights(self) -> bytes:
+        """All weights and buffers of all students."""
+        return b"".join(
+            tensor.numpy().tobytes() for student, _ in self.members for tensor in student.model.state_dict().values()
+        )
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.BUILT_IN, "drop_bn", drop_bn)
+
+
+@pytest.fixture
+def tree() -> Any:
+    """Make a job as plain JSON types, changes laid over the tiny one."""
+
+    def make(**changes: Any) -> dict[str, Any]:
+        return {
+            "apiVersion": "distilljob.dev/v1alpha1",
+            "kind": "DistillJob",
+            "metadata": {"name": "tiny", "uid": "uid-1"},
+            "spec": merge(SPEC, changes),
+        }
+
+    return make
+
+
+@pytest.fixture
+def group(tree: Any) -> Any:
+    """Build all students of a job."""
+
+    def make(**changes: Any) -> Group:
+        spec = check_job(tree(**changes)).spec
+        students = resolve_students(spec)
+        data = build.load_data(spec, students[0], Path())
+        members = [
+            (build.build_student(one, data, torch.device("cpu"), "Float32"), build.hyperparameters(spec, one))
+            for one in students
+        ]
+        names = tuple(one.name for one in students)
+        room = Classroom(names, spec.method.cycles, codec(spec.method.soft_labels.codec), Accumulator)
+        return Group(spec, data, build.exchange_rules(spec), members, room)
+
+    return make
