@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
 
 from distilljob_core.spec.base import Part
 
@@ -21,11 +20,7 @@ class Shown(Part):
 
     model_config = ConfigDict(
         extra="ignore",
-        frozen=True,
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        use_attribute_docstrings=True,
+        strict=False,
     )
 
 

@@ -99,9 +99,7 @@ class Bench:
 
     def run(self, name: str, attempt: int) -> None:
         uid = f"{name}-{attempt}"
-        self.attempts[name, attempt] = AttemptSeen(
-            attempt, AttemptStanding.RUNNING, uid, started_seconds=self.now
-        )
+        self.attempts[name, attempt] = AttemptSeen(attempt, AttemptStanding.RUNNING, uid, started_seconds=self.now)
         self.view(name, attempt=attempt, pod_uid=uid, phase=StudentPhase.INDEPENDENT)
         self.sample(name, StudentPhase.INDEPENDENT)
 
@@ -154,7 +152,9 @@ def _starts(decision: Decision) -> list[tuple[str, int]]:
 
 
 def _ends(decision: Decision) -> list[tuple[str, int, str]]:
-    return [(action.student, action.attempt, action.reason.value) for action in decision.actions if isinstance(action, End)]
+    return [
+        (action.student, action.attempt, action.reason.value) for action in decision.actions if isinstance(action, End)
+    ]
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def test_a_suspension_ends_all_attempts_then_the_aggregator_and_counts_as_nothin
     decision = made.decide()
     assert decision.aggregator_wanted
     assert starts(decision) == [("a", 2), ("b", 2), ("c", 2)]
-    assert [event.reason for event in decision.events][0] == "Resumed"
+    assert decision.events[0].reason == "Resumed"
     assert all(student.restarts.total == 0 for student in made.state.students.values())
 
 

@@ -248,7 +248,7 @@ class Decision:
     """What to do now, and when to look again at the latest."""
 
     state: JobState
-    """Written durably before anything is done. `state.outcome` says whether and how the job has ended."""
+    """Written durably before anything is done; carries the outcome, once there is one, and the conditions."""
     actions: tuple[Action, ...] = ()
     """In order: ends, then starts."""
     control: Control = Control()
@@ -257,11 +257,6 @@ class Decision:
     events: tuple[Event, ...] = ()
     next_wake_seconds: float | None = None
     """The next moment at which something changes although nothing else is seen; None = only a new sight can."""
-
-    @property
-    def conditions(self) -> tuple[Condition, ...]:
-        """The job's conditions after this decision."""
-        return self.state.conditions
 
 
 _STATE = TypeAdapter(JobState)

@@ -29,7 +29,7 @@ def judge_all(world: World, draft: Draft) -> Draft:
     for name, student in draft.in_play():
         seen = world.current(name, student)
         if has_record(seen, world.view(name)):
-            draft = _apply(world, draft, name, seen, Verdict(Sentence.DONE))
+            draft = _finish(world, draft, name)
         elif is_over(student, seen):
             case = Case(student, seen, world.view(name), name in world.own_trainers)
             draft = _apply(world, draft, name, seen, judge(case))
@@ -50,12 +50,14 @@ def is_being_ended(student: StudentState) -> bool:
     return student.ending is not None and student.ending.attempt == student.attempt
 
 
+def _finish(world: World, draft: Draft, name: str) -> Draft:
+    draft = draft.student(name, standing=Standing.DONE, done_seconds=world.now_seconds, backoff_until_seconds=None)
+    return draft.tell("Normal", Reason.STUDENT_DONE, "its terminal record is durable", name)
+
+
 def _apply(world: World, draft: Draft, name: str, seen: AttemptSeen | None, verdict: Verdict) -> Draft:
     if verdict.sentence is Sentence.UNKNOWN:
         return draft
-    if verdict.sentence is Sentence.DONE:
-        draft = draft.student(name, standing=Standing.DONE, done_seconds=world.now_seconds, backoff_until_seconds=None)
-        return draft.tell("Normal", Reason.STUDENT_DONE, "its terminal record is durable", name)
     draft = close(world, draft, name, seen)
     if verdict.sentence is Sentence.PARKED:
         draft = draft.student(name, standing=Standing.PARKED)

@@ -18,7 +18,6 @@ from distilljob_core.round_table import StudentView
 class Sentence(StrEnum):
     """What follows from an end."""
 
-    DONE = "Done"
     RETURNED = "Returned"
     """We ended it, and not for a failure of its own."""
     PARKED = "Parked"
@@ -71,9 +70,7 @@ def has_record(seen: AttemptSeen | None, view: StudentView | None) -> bool:
 
 
 def judge(case: Case) -> Verdict:
-    """Judge one ended attempt."""
-    if has_record(case.seen, case.view):
-        return Verdict(Sentence.DONE)
+    """Judge one ended attempt of a student that has no terminal record."""
     ending = case.student.ending
     if ending and ending.attempt == case.student.attempt:
         cause = OWN_FAILURES.get(ending.reason)
