@@ -32,7 +32,11 @@ class SightReason(StrEnum):
     FRESH = "Fresh"
     """The scrape is fresh and speaks of this very attempt."""
     NOT_JOINED = "NotJoined"
-    """The scrape is fresh, and this attempt is not in it. That is evidence: the student is silent, we are not blind."""
+    """The scrape is fresh, and this student is not in it. That is evidence: it is silent, we are not blind."""
+    OLDER_ATTEMPT = "OlderAttempt"
+    """The scrape is fresh, and speaks of an older attempt or another pod; by itself it says nothing of this one."""
+    DISPUTED = "Disputed"
+    """The scrape and the round table disagree on whether this attempt has joined."""
     NEVER_SCRAPED = "NeverScraped"
     SCRAPE_FAILED = "ScrapeFailed"
     SCRAPE_STALE = "ScrapeStale"
@@ -85,12 +89,12 @@ class Progress:
         if self.sight is not Sight.VALUE:
             return Reading(self.sight, self.reason)
         samples = self.students.get(student)
-        if samples is None or samples.attempt < attempt:
+        if samples is None:
             return Reading(Sight.NO_DATA, SightReason.NOT_JOINED)
         if samples.attempt > attempt:
             return Reading(Sight.NO_DATA, SightReason.NEWER_ATTEMPT)
-        if samples.pod_uid != pod_uid:
-            return Reading(Sight.NO_DATA, SightReason.NOT_JOINED)
+        if samples.attempt < attempt or samples.pod_uid != pod_uid:
+            return Reading(Sight.NO_DATA, SightReason.OLDER_ATTEMPT)
         return _reading(samples)
 
 

@@ -232,7 +232,7 @@ def test_the_clock_of_a_round_stands_while_all_that_is_missing_waits_for_a_place
 )
 def test_whether_progress_can_be_seen_is_told(bench, progress, expected):
     made = bench()
-    made.progress = progress
+    made.progress = replace(progress, students=made.progress.students)
     made.decide()
     assert made.condition("ProgressObservable")[:2] == expected
 

@@ -41,9 +41,7 @@ def hanging(bench, num_students=3, **policy):
     ],
 )
 def test_every_phase_has_its_limit(phase, expected_seconds):
-    limits = Hang(
-        startup_seconds=1, steady_seconds=2, evaluation_seconds=3, exchange_seconds=4, checkpoint_seconds=5
-    )
+    limits = Hang(startup_seconds=1, steady_seconds=2, evaluation_seconds=3, exchange_seconds=4, checkpoint_seconds=5)
     assert limit_seconds(limits, StudentPhase(phase)) == expected_seconds
 
 
@@ -83,21 +81,45 @@ def test_hangs_have_a_lower_budget_of_their_own(bench):
 
 def test_an_attempt_that_never_joins_hangs_after_the_startup_limit(bench, ends):
     made = hanging(bench)
-    made.end("a")
-    made.go()
+    silence_before_joining(made)
     made.progress = replace(made.progress, students={name: made.progress.students[name] for name in "bc"})
     assert ends(made.decide()) == []
     assert ends(made.decide(99.0)) == []
     assert ends(made.decide(1.0)) == [("a", 2, "Hang")]
 
 
+def silence_before_joining(made):
+    """Replace a by an attempt that does not join; the samples still speak of the dead one, silent for ever."""
+    old_view, old = made.views["a"], replace(made.progress.students["a"], progress_age_seconds=9999.0)
+    made.end("a")
+    made.go()
+    made.views["a"] = old_view
+    made.progress = replace(made.progress, students={**made.progress.students, "a": old})
+
+
 def test_the_silence_of_a_dead_attempt_is_never_held_against_the_next(bench, ends):
     made = hanging(bench)
-    made.end("a")
-    old = made.progress.students["a"]
-    made.go()
-    made.progress = replace(made.progress, students={"a": replace(old, progress_age_seconds=9999.0)})
+    silence_before_joining(made)
+    made.decide()
     assert ends(made.decide(99.0)) == []
+    assert ends(made.decide(1.0)) == [("a", 2, "Hang")]
+
+
+def test_samples_of_a_dead_attempt_prove_nothing_without_the_round_tables_word(bench):
+    made = hanging(bench)
+    silence_before_joining(made)
+    made.is_readable = False
+    for _ in range(10):
+        assert made.decide(1000.0).actions == ()
+    assert made.condition("ProgressObservable") == ("False", "MetricsUnavailable", "a: OlderAttempt")
+
+
+def test_a_scrape_that_contradicts_the_round_table_proves_nothing(bench):
+    made = hanging(bench)
+    made.progress = replace(made.progress, students={name: made.progress.students[name] for name in "bc"})
+    for _ in range(10):
+        assert made.decide(1000.0).actions == ()
+    assert made.condition("ProgressObservable") == ("False", "MetricsUnavailable", "a: Disputed")
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,8 @@ def test_staleness_belongs_to_the_scrape():
     ("student", "attempt", "pod_uid", "reason", "is_evidence"),
     [
         pytest.param("b", 1, "u1", "NotJoined", True, id="absent-student"),
-        pytest.param("a", 3, "u3", "NotJoined", True, id="samples-of-an-older-attempt"),
-        pytest.param("a", 2, "other", "NotJoined", True, id="samples-of-another-pod"),
+        pytest.param("a", 3, "u3", "OlderAttempt", False, id="samples-of-an-older-attempt"),
+        pytest.param("a", 2, "other", "OlderAttempt", False, id="samples-of-another-pod"),
         pytest.param("a", 1, "u1", "NewerAttempt", False, id="samples-of-a-newer-attempt"),
     ],
 )

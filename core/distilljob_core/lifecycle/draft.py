@@ -7,6 +7,7 @@ from typing import Any, Literal
 from distilljob_core.conditions import Reason
 from distilljob_core.lifecycle.model import Action, Event, JobState, Outcome, Standing, StudentState
 from distilljob_core.lifecycle.seen import AttemptSeen, AttemptStanding, Seen, Wishes
+from distilljob_core.progress import Reading, Sight, SightReason
 from distilljob_core.round_table import StudentView
 from distilljob_core.spec.job import DistillJobSpec
 from distilljob_core.spec.resolve import replica_names, student_names
@@ -51,6 +52,21 @@ class World:
     def view(self, student: str) -> StudentView | None:
         """The student's row of the round table; None when the table is unreadable."""
         return self.views.get(student)
+
+    def reading(self, student: str, state: StudentState) -> Reading:
+        """Progress of the current attempt; that it has not joined counts only where the round table agrees.
+
+        Series of a dead attempt stay in sight until the next one joins, so they alone prove nothing; a student that is
+        in no series is evidence by itself.
+        """
+        reading = self.seen.progress.of(student, state.attempt, state.pod_uid)
+        view = self.view(student)
+        has_joined = view and (view.attempt, view.pod_uid) == (state.attempt, state.pod_uid)
+        if reading.reason is SightReason.OLDER_ATTEMPT and view and not has_joined:
+            return Reading(Sight.NO_DATA, SightReason.NOT_JOINED)
+        if reading.reason is SightReason.NOT_JOINED and has_joined:
+            return Reading(Sight.NO_DATA, SightReason.DISPUTED)
+        return reading
 
     @property
     def num_concurrent(self) -> int:

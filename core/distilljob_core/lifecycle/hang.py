@@ -99,7 +99,7 @@ def _is_away(world: World, name: str, student: StudentState) -> bool:
         return False
     if student.ending or student.standing is Standing.IDLE or not world.is_running(name, student):
         return True
-    reading = world.seen.progress.of(name, student.attempt, student.pod_uid)
+    reading = world.reading(name, student)
     return reading.sight is not Sight.VALUE or reading.phase is StudentPhase.STARTING
 
 
@@ -108,7 +108,7 @@ def _silence(world: World, draft: Draft, name: str, student: StudentState) -> Si
     seen = world.current(name, student)
     if student.standing is not Standing.LIVE or seen is None or not world.is_running(name, student):
         return None
-    reading = world.seen.progress.of(name, student.attempt, student.pod_uid)
+    reading = world.reading(name, student)
     if not reading.is_evidence:
         return None
     phase = reading.phase or StudentPhase.STARTING

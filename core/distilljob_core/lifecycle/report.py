@@ -87,7 +87,7 @@ def _observable(world: World, draft: Draft) -> Finding:
     if progress.sight is Sight.NO_DATA:
         return "False", Reason.METRICS_UNAVAILABLE, progress.message
     for name, student in draft.in_play():
-        reading = progress.of(name, student.attempt, student.pod_uid)
+        reading = world.reading(name, student)
         if world.is_running(name, student) and not reading.is_evidence:
             return "False", Reason.METRICS_UNAVAILABLE, f"{name}: {reading.reason}"
     return "True", Reason.PROGRESS_READ, ""

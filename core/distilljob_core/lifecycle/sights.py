@@ -56,7 +56,7 @@ def _note_pod(world: World, name: str, student: StudentState) -> StudentState:
     if current is None or not current.is_live:
         return replace(student, sighted_seconds=None)
     silent = current.standing is AttemptStanding.UNREACHABLE
-    sighted = world.seen.progress.of(name, student.attempt, student.pod_uid).is_evidence
+    sighted = world.reading(name, student).is_evidence
     return replace(
         student,
         unreachable_seconds=_since(student.unreachable_seconds, silent, world.now_seconds),
