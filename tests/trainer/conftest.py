@@ -1,10 +1,13 @@
 """Tiny students on 120 digits: the real thing, small."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
+import structlog.testing
 import torch
 from torch import nn
 
@@ -69,6 +72,12 @@ class Group:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    with structlog.testing.capture_logs():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -48,8 +48,8 @@ class NetworkFile(BaseModel):
 
 
 class _Member(BaseModel):
-    name: str
     weight: int
+    file: str
 
 
 class EnsembleFile(BaseModel):
@@ -124,7 +124,7 @@ def load(path: str | Path) -> nn.Module:
     if path.name != ENSEMBLE_FILE:
         return _load_student(path)
     ensemble = _read(path, EnsembleFile)
-    members = [_load_student(path.parent / f"{member.name}.safetensors") for member in ensemble.members]
+    members = [_load_student(path.parent / member.file) for member in ensemble.members]
     return Ensemble(members, [member.weight for member in ensemble.members]).eval()
 
 

@@ -28,3 +28,7 @@ class Journal:
         self._file.flush()
         os.fsync(self._file.fileno())
         return self._file.tell()
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._file.close()

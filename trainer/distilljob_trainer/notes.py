@@ -39,6 +39,10 @@ class Notes:
     closed_seen: int = 0
     artifacts: tuple[Artifact, ...] = ()
     saves: int = 0
+    journal_bytes: int = 0
+    """Length of metrics.jsonl at the last checkpoint."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """By phase, up to the last checkpoint."""
 
     @classmethod
     def of(cls, state: State, groups: Groups) -> Self:
@@ -52,9 +56,11 @@ class Notes:
             closed_seen=state.closed_seen,
             artifacts=state.artifacts,
             saves=state.saves,
+            journal_bytes=state.journal_bytes,
+            seconds=state.seconds,
         )
 
-    def state(self, task: Task, student: Student, *, journal_bytes: int, seconds: dict[str, float]) -> State:
+    def state(self, task: Task, student: Student) -> State:
         """Give all that is no tensor."""
         return State(
             job_uid=task.job_uid,
@@ -67,8 +73,8 @@ class Notes:
             selection=self.selection,
             cycles=self.cycles,
             closed_seen=self.closed_seen,
-            journal_bytes=journal_bytes,
-            seconds=seconds,
+            journal_bytes=self.journal_bytes,
+            seconds=self.seconds,
             artifacts=self.artifacts,
         )
 

@@ -13,11 +13,12 @@ class Progress:
     Args:
         planned_epochs: of a full run.
         seconds: of earlier attempts, by phase.
+        begun_seconds: when this attempt began, on the monotonic clock.
     """
 
-    def __init__(self, planned_epochs: int, seconds: Mapping[str, float]) -> None:
+    def __init__(self, planned_epochs: int, seconds: Mapping[str, float], begun_seconds: float) -> None:
         self._phase = StudentPhase.STARTING
-        self._entered_seconds = time.monotonic()
+        self._entered_seconds = begun_seconds
         self._counter = 0
         self._num_samples = 0
         self._rated = (self._entered_seconds, 0)

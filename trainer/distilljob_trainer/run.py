@@ -102,9 +102,9 @@ class Run:
         return part, lesson
 
     def _contents(self) -> tuple[State, Groups]:
-        journal_bytes, seconds = self.around.journal.sync(), self.around.progress.fold()
-        state = self.notes.state(self.task, self.student, journal_bytes=journal_bytes, seconds=seconds)
-        return state, tensors_of(self.student, self.notes)
+        self.notes.journal_bytes = self.around.journal.sync()
+        self.notes.seconds = self.around.progress.fold()
+        return self.notes.state(self.task, self.student), tensors_of(self.student, self.notes)
 
     def _answer(self, event: Event) -> Lesson | None:
         match event:

@@ -1,5 +1,6 @@
 """One attempt of one student, from its arguments to its end. All effects start here."""
 
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,12 +63,14 @@ def run_student(settings: Settings) -> StudentSummary:
         Left: on SIGTERM, or parked; everything is saved.
         DistillJobError: whatever else ends it.
     """
+    begun_seconds = time.monotonic()
     spec, resolved = read_spec(settings.spec_file, settings.who.student)
     settings.checkpoint_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         stack.enter_context(DirectoryLock(settings.checkpoint_dir))
-        task, student, notes, saved = prepare(spec, resolved, settings)
-        around, client = _surround(stack, settings, task, student, notes, saved)
+        task, student, notes = prepare(spec, resolved, settings)
+        progress = Progress(task.hp.plan.planned_epochs, notes.seconds, begun_seconds)
+        around, client = _surround(stack, settings, task, student, notes, progress)
         run = Run(task, student, notes, around)
         network = describe(resolved.name, resolved.model.name, resolved.model.options, task.data)
         try:
@@ -95,9 +98,7 @@ def read_spec(path: Path, student: str) -> tuple[DistillJobSpec, ResolvedStudent
     raise SpecError(f"{path} has no student {student!r}; DISTILLJOB_STUDENT must name one of spec.students")
 
 
-def prepare(
-    spec: DistillJobSpec, resolved: ResolvedStudent, settings: Settings
-) -> tuple[Task, Student, Notes, Saved | None]:
+def prepare(spec: DistillJobSpec, resolved: ResolvedStudent, settings: Settings) -> tuple[Task, Student, Notes]:
     """Load data and network, and put the student where its newest checkpoint has it."""
     saved = Checkpoints(settings.checkpoint_dir).newest()
     if saved is not None:
@@ -113,7 +114,7 @@ def prepare(
         hp = replace(hp, learning_rate=saved[0].learning_rate)
     interval_seconds = spec.checkpoints.interval_seconds
     task = Task(settings.who.job_uid, samples, hp, build.exchange_rules(spec), interval_seconds)
-    return task, student, notes, saved
+    return task, student, notes
 
 
 def _take_up(saved: Saved | None, resolved: ResolvedStudent, device: torch.device) -> Notes:
@@ -130,7 +131,7 @@ def _take_up(saved: Saved | None, resolved: ResolvedStudent, device: torch.devic
 
 
 def _surround(
-    stack: ExitStack, settings: Settings, task: Task, student: Student, notes: Notes, saved: Saved | None
+    stack: ExitStack, settings: Settings, task: Task, student: Student, notes: Notes, progress: Progress
 ) -> tuple[Surroundings, AggregatorClient]:
     """Open what the run talks to: metrics, aggregator, signals; the stack closes it again."""
     registry = CollectorRegistry()
@@ -138,7 +139,6 @@ def _surround(
     server, _ = start_http_server(settings.http_port, settings.bind, registry)
     stack.callback(server.server_close)
     stack.callback(server.shutdown)
-    progress = Progress(task.hp.plan.planned_epochs, {} if saved is None else saved[0].seconds)
     client = stack.enter_context(
         AggregatorClient(settings.aggregator, tls_dir=settings.tls_dir, on_progress=progress.tick)
     )
@@ -151,14 +151,16 @@ def _surround(
     heartbeats.start()
     stack.callback(heartbeats.join)
     stack.callback(leaving.request, ExitCode.DONE)
-    log.info("joined", open=str(joined.open), attempt=settings.who.attempt, resumed_at_step=student.cursor.steps)
+    log.info("joined", open=str(joined.open), resumed_at_step=student.cursor.steps)
+    journal = Journal(directory / "metrics.jsonl", notes.journal_bytes)
+    stack.callback(journal.close)
     around = Surroundings(
         teacher=RemoteTeacher(client, directory, student.sums.device, progress.enter),
         progress=progress,
         leaving=leaving,
         metrics=metrics,
         checkpoints=Checkpoints(directory),
-        journal=Journal(directory / "metrics.jsonl", 0 if saved is None else saved[0].journal_bytes),
+        journal=journal,
     )
     return around, client
 

@@ -1,0 +1,307 @@
+"""Kills at every place of a run, in this process: the next attempt must end with the same bits."""
+
+import hashlib
+import json
+import random
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from prometheus_client import CollectorRegistry
+
+from distilljob_aggregator.accumulator import Accumulator
+from distilljob_core.errors import Diverged, Mismatch
+from distilljob_core.exchange import Identity
+from distilljob_core.exit_codes import ExitCode
+from distilljob_core.softlabels.codecs import codec
+from distilljob_core.spec.load import check_job
+from distilljob_core.spec.resolve import resolve_students
+from distilljob_trainer import sealed, session
+from distilljob_trainer.checkpoint import Checkpoints
+from distilljob_trainer.journal import Journal
+from distilljob_trainer.leaving import Leaving, Left
+from distilljob_trainer.metrics import StudentMetrics
+from distilljob_trainer.progress import Progress
+from distilljob_trainer.run import Run
+from distilljob_trainer.surroundings import Surroundings
+from distilljob_trainer.teacher import Classroom, InProcessTeacher
+
+DROP = [{"name": "drop", "gpus": 0, "model": {"name": "drop_bn"}}]
+
+
+class Killed(Exception):
+    pass
+
+
+class KillingAfter(Leaving):
+    """Stands for kill -9: nothing is saved when it strikes."""
+
+    def __init__(self, checks: int, place) -> None:
+        super().__init__()
+        self.checks, self._place = checks, place
+
+    def check(self) -> None:
+        super().check()
+        self.checks -= 1
+        if self.checks < 0:
+            raise Killed(self._place())
+
+
+class Bench:
+    """One student on one directory, attempt after attempt; the classroom outlives them, as the aggregator does."""
+
+    def __init__(self, directory: Path, tree: dict) -> None:
+        directory.mkdir(exist_ok=True)
+        self.directory = directory
+        self.spec = check_job(tree).spec
+        self.student = resolve_students(self.spec)[0]
+        self.classroom = Classroom((self.student.name,), self.spec.method.cycles, codec("Float16"), Accumulator)
+        self.journals = ExitStack()
+
+    def settings(self, job_uid="uid-1") -> session.Settings:
+        who = Identity(job_uid, self.student.name, 1, "pod-1")
+        return session.Settings(Path(), who, "", None, Path(), self.directory, "127.0.0.1", 0, "cpu")
+
+    def attempt(self, *, leaving=None, interval_seconds=0.0) -> Run:
+        task, student, notes = session.prepare(self.spec, self.student, self.settings())
+        task = replace(task, checkpoint_interval_seconds=interval_seconds)
+        journal = Journal(self.directory / "metrics.jsonl", notes.journal_bytes)
+        self.journals.callback(journal.close)
+        progress = Progress(task.hp.plan.planned_epochs, notes.seconds, 0.0)
+        around = Surroundings(
+            teacher=InProcessTeacher(self.classroom, student.name),
+            progress=progress,
+            leaving=leaving or Leaving(),
+            metrics=StudentMetrics(CollectorRegistry()),
+            checkpoints=Checkpoints(self.directory),
+            journal=journal,
+        )
+        return Run(task, student, notes, around)
+
+    def killed_after(self, checks: int, **options) -> tuple[str, int] | None:
+        """Run until killed; gives phase and step of the kill, None when the run came to its end first."""
+        places = []
+        leaving = KillingAfter(checks, lambda: None)
+        run = self.attempt(leaving=leaving, **options)
+        try:
+            run.train()
+        except Killed:
+            places.append((run.around.progress.phase.value, run.student.cursor.steps))
+        return places[0] if places else None
+
+    def journal(self) -> list[dict]:
+        return [json.loads(line) for line in (self.directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def outcome(run: Run) -> tuple:
+    """Everything that a resume must not change."""
+    digest = hashlib.sha256()
+    for weights in (run.student.model.state_dict(), run.notes.selected_weights):
+        for name, tensor in sorted(weights.items()):
+            digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest(), run.notes.selection, run.notes.cycles, run.student.cursor
+
+
+def without_seconds(lines: list[dict]) -> list[dict]:
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+@pytest.fixture
+def bench(tmp_path, tree):
+    def make(name="bench", **changes):
+        changes = {"method": {"burnInEpochs": 1}, "students": DROP, **changes}
+        benches.append(Bench(tmp_path / name, tree(**changes)))
+        return benches[-1]
+
+    benches = []
+    yield make
+    for one in benches:
+        one.journals.close()
+
+
+@pytest.mark.parametrize("interval_seconds", [0.0, 1e9], ids=["every-step", "phase-edges-only"])
+def test_a_kill_anywhere_leaves_no_trace(bench, interval_seconds):
+    whole = bench("whole")
+    expected = whole.attempt(interval_seconds=interval_seconds)
+    expected.train()
+    kills = Counter()
+    for checks in range(0, 60, 1 if interval_seconds else 2):
+        job = bench(f"kill-{checks}")
+        kill = job.killed_after(checks, interval_seconds=interval_seconds)
+        if kill is None:
+            break
+        kills[kill[0]] += 1
+        run = job.attempt(interval_seconds=interval_seconds)
+        assert run.student.cursor.steps == 0 or (job.directory / "metrics.jsonl").exists()
+        run.train()
+        assert outcome(run) == outcome(expected), (checks, kill)
+        assert without_seconds(job.journal()) == without_seconds(whole.journal()), (checks, kill)
+    assert kills.keys() == {"Independent", "Distilling", "Evaluating", "Labeling"}, kills
+
+
+def test_many_kills_in_one_run_leave_no_trace(bench):
+    expected = bench("whole").attempt()
+    expected.train()
+    job, rng = bench("killed"), random.Random(7)
+    num_kills, resumed_steps = 0, []
+    while job.killed_after(rng.randint(1, 7)) is not None:
+        num_kills += 1
+        resumed_steps.append(job.attempt().student.cursor.steps)
+    assert num_kills >= 5
+    assert max(resumed_steps) > 0
+    final = job.attempt()
+    final.train()
+    assert outcome(final) == outcome(expected)
+
+
+def test_adamw_resumes_exactly(bench):
+    changes = {"training": {"optimizer": {"kind": "AdamW", "learningRate": 0.01}}}
+    expected = bench("whole", **changes).attempt()
+    expected.train()
+    job = bench("killed", **changes)
+    assert job.killed_after(9) is not None
+    run = job.attempt()
+    assert run.student.cursor.steps > 0
+    run.train()
+    assert outcome(run) == outcome(expected)
+
+
+def test_a_wish_to_leave_is_met_between_two_steps_and_loses_nothing(bench):
+    expected = bench("whole").attempt()
+    expected.train()
+    job = bench("left")
+    run = job.attempt(interval_seconds=1e9)
+    run.around.leaving.check = _wish_after(run.around.leaving, 5)
+    with pytest.raises(Left) as left:
+        run.train()
+    assert left.value.code == ExitCode.TERMINATED
+    run.save()
+    steps = run.student.cursor.steps
+    resumed = job.attempt()
+    assert resumed.student.cursor.steps == steps > 0
+    resumed.train()
+    assert outcome(resumed) == outcome(expected)
+
+
+def _wish_after(leaving, checks):
+    check = leaving.check
+
+    def counted():
+        nonlocal checks
+        checks -= 1
+        if checks == 0:
+            leaving.request(ExitCode.TERMINATED)
+        check()
+
+    return counted
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "no-json"])
+@pytest.mark.parametrize("suffix", [".json", ".safetensors"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(bench, damage, suffix):
+    expected = bench("whole").attempt()
+    expected.train()
+    job = bench("damaged")
+    assert job.killed_after(12) is not None
+    newest = max(job.directory.glob("checkpoint-*.json"))
+    target = newest.with_suffix(suffix)
+    content = bytearray(target.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+    target.write_bytes({"cut": content[: len(content) // 2], "flip": content, "no-json": b""}[damage])
+    steps_saved = sealed_steps(min(job.directory.glob("checkpoint-*.json")))
+    run = job.attempt()
+    assert run.student.cursor.steps == steps_saved
+    assert not newest.exists()
+    run.train()
+    assert outcome(run) == outcome(expected)
+
+
+def sealed_steps(path: Path) -> int:
+    return sealed.read(path)[0]["cursor"]["steps"]
+
+
+def test_two_checkpoints_are_kept(bench):
+    job = bench()
+    job.attempt().train()
+    assert len(list(job.directory.glob("checkpoint-*"))) == 4
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_intact(bench, monkeypatch):
+    job = bench()
+    assert job.killed_after(9) is not None
+    before = {path.name: path.read_bytes() for path in job.directory.glob("checkpoint-*")}
+    run = job.attempt()
+
+    def full(path, content):
+        if path.suffix == ".json":
+            raise StorageFull("no space left")
+        write(path, content)
+
+    from distilljob_core.errors import StorageFull
+
+    write = sealed.write_atomically
+    monkeypatch.setattr(sealed, "write_atomically", full)
+    with pytest.raises(StorageFull):
+        run.train()
+    assert {path.name: path.read_bytes() for path in job.directory.glob("checkpoint-*")} == before
+
+
+def test_another_jobs_checkpoint_is_refused(bench):
+    job = bench()
+    assert job.killed_after(5) is not None
+    with pytest.raises(Mismatch, match="belongs to student drop of job uid-1, not to drop of uid-2"):
+        session.prepare(job.spec, job.student, job.settings("uid-2"))
+
+
+def test_a_changed_machine_goes_on_but_says_so(bench):
+    job = bench()
+    run = job.attempt()
+    run.notes.numerics = replace(run.notes.numerics, cpu_capability="SSE2", threads=2)
+    run.save()
+    resumed = job.attempt()
+    now = resumed.notes.numerics
+    assert torch.get_num_threads() == 2
+    assert [r.split(",")[0] for r in resumed.notes.inexact_reasons] == ["cpu_capability was SSE2"]
+    assert now == run.notes.numerics
+
+
+def test_the_schedule_is_the_one_of_the_first_start(bench, tree):
+    job = bench()
+    assert job.killed_after(5) is not None
+    job.spec = check_job(
+        tree(method={"burnInEpochs": 1}, students=DROP, training={"optimizer": {"learningRate": 9.0}})
+    ).spec
+    job.student = resolve_students(job.spec)[0]
+    assert job.attempt().task.hp.learning_rate.base == 0.05
+
+
+def test_a_diverged_student_says_where_and_what_to_change(bench):
+    job = bench(
+        training={"optimizer": {"learningRate": 900.0}},
+        students=[{"name": "mlp", "gpus": 0, "model": {"name": "mlp_small"}}],
+    )
+    run = job.attempt()
+    with pytest.raises(Diverged) as error:
+        run.train()
+    step = run.student.cursor.steps
+    assert str(error.value) == (
+        f"student mlp: loss is NaN at step {step}; lower training.optimizer.learningRate (900) or set clipNorm"
+    )
+    saved = Checkpoints(job.directory).newest()
+    assert saved is not None
+    assert all(torch.isfinite(tensor).all() for tensor in saved[1]["model"].values())
+
+
+def test_metrics_have_one_line_an_epoch_and_a_cycle(bench):
+    job = bench()
+    run = job.attempt()
+    run.train()
+    lines = job.journal()
+    assert [line["epoch"] for line in lines if line["kind"] == "epoch"] == list(range(1, 8))
+    assert [line["cycle"] for line in lines if line["kind"] == "cycle"] == [1, 2]
+    assert [line["split"] for line in lines if line["kind"] == "exchange"] == ["train", "train"]
+    assert lines[-1]["divergence"] > 0
