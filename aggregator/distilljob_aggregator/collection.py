@@ -178,7 +178,9 @@ class Collection:
     def close(self) -> None:
         """Give all files back."""
         for held in self._held.values():
-            held.spool.close()
+            with held.lock:
+                held.is_withdrawn = True
+                held.spool.close()
         self._held.clear()
 
     def _find(self, student: str, number: int) -> _Held:

@@ -30,7 +30,10 @@ class AggregatorMetrics:
             "distilljob_upload_seconds", "Length of one upload stream.", buckets=_SECONDS, registry=registry
         )
         self.round_wait_seconds = Histogram(
-            "distilljob_round_wait_seconds", "Opening of a round to its close.", buckets=_SECONDS, registry=registry
+            "distilljob_round_wait_seconds",
+            "First durable row of a round to its close.",
+            buckets=_SECONDS,
+            registry=registry,
         )
 
 
@@ -48,10 +51,10 @@ class RoundTableCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Read the table once and give all of it."""
         table = self._read_table()
-        joined = [student for student in table.students if student.attempt]
         yield from self._job_metrics(table)
         yield from _state_metrics(table.students)
-        yield from _progress_metrics(joined)
+        heard = [student for student in table.students if student.last_heartbeat_timestamp_seconds]
+        yield from _progress_metrics(heard)
 
     def _job_metrics(self, table: RoundTable) -> Iterator[Metric]:
         opened = table.open

@@ -64,11 +64,14 @@ async def serve(plan: Plan, settings: Settings) -> int:
         stack.enter_context(DirectoryLock(settings.state))
         journal = Journal(settings.state / "journal")
         stack.callback(journal.close)
-        rows_pool = stack.enter_context(ThreadPoolExecutor(_POOL_THREADS, "rows"))
-        journal_pool = stack.enter_context(ThreadPoolExecutor(1, "journal"))
-        ledger = Ledger(recover(plan, journal, time.time()), journal, journal_pool)
+        state = recover(plan, journal, time.time())
         directory = StateDirectory(settings.state, plan.codec)
         stack.callback(directory.close)
+        for name in (GRPC_ADDRESS_FILE, HTTP_ADDRESS_FILE):
+            (settings.state / name).unlink(missing_ok=True)
+        rows_pool = stack.enter_context(ThreadPoolExecutor(_POOL_THREADS, "rows"))
+        journal_pool = stack.enter_context(ThreadPoolExecutor(1, "journal"))
+        ledger = Ledger(state, journal, journal_pool)
         await _run(settings, ledger, directory, rows_pool)
         return ExitCode.DONE if ledger.state.is_complete else ExitCode.TERMINATED
 

@@ -7,6 +7,7 @@ import grpc
 
 from distilljob_aggregator.service import Handlers, Service
 from distilljob_aggregator.tls import server_credentials
+from distilljob_core.errors import DistillJobError
 from distilljob_core.softlabels.frames import MAXIMUM_FRAME_BYTES
 
 SERVER_OPTIONS: Final = (
@@ -26,14 +27,17 @@ async def start_server(service: Service, bind: str, port: int, tls_dir: Path | N
     """Listen; gives the server and its port, which the system chooses when it is 0.
 
     Raises:
-        RuntimeError: the port is taken.
+        DistillJobError: the port is taken.
     """
     server = grpc.aio.server(options=SERVER_OPTIONS)
     server.add_generic_rpc_handlers((Handlers(service),))
     address = f"{bind}:{port}"
-    if tls_dir is None:
-        bound = server.add_insecure_port(address)
-    else:
-        bound = server.add_secure_port(address, server_credentials(tls_dir))
+    try:
+        if tls_dir is None:
+            bound = server.add_insecure_port(address)
+        else:
+            bound = server.add_secure_port(address, server_credentials(tls_dir))
+    except RuntimeError as error:
+        raise DistillJobError(f"cannot listen on {address}; is another process there?") from error
     await server.start()
     return server, bound

@@ -45,7 +45,7 @@ class StateDirectory:
                 raise StateLost(f"the teacher of {key} is gone from the state volume; start the job anew")
         for key in state.forgotten:
             self._teachers.remove(key)
-        rows = self.align(state) if state.uploads else {}
+        rows = self.align(state)
         for folder in self._spool.iterdir():
             if self._collection is None or folder != self._collection.folder:
                 shutil.rmtree(folder)
@@ -55,7 +55,7 @@ class StateDirectory:
         """Hold exactly the state's uploads; gives the durable rows of each."""
         with self._aligning:
             if self._collection is None:
-                if state.active is None:
+                if state.active is None or not state.uploads:
                     return {}
                 shape = state.splits[state.active.split]
                 self._collection = Collection(self._spool, state.active, shape, self._codec)

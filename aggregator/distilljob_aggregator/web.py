@@ -5,12 +5,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from distilljob_aggregator.coordinator import Coordinator
+from distilljob_core.errors import DistillJobError
 
 
 async def start_web(
     coordinator: Coordinator, registry: CollectorRegistry, bind: str, port: int
 ) -> tuple[web.AppRunner, int]:
-    """Listen; gives the runner and its port, which the system chooses when it is 0."""
+    """Listen; gives the runner and its port, which the system chooses when it is 0.
+
+    Raises:
+        DistillJobError: the port is taken.
+    """
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -39,5 +44,9 @@ async def start_web(
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, bind, port)
-    await site.start()
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise DistillJobError(f"cannot listen on {bind}:{port}: {error.strerror}") from error
     return runner, runner.addresses[0][1]

@@ -87,7 +87,7 @@ class Worker:
         return due is not None
 
     async def _closed(self, record: CloseRecord) -> None:
-        self._metrics.round_wait_seconds.observe(self._ledger.state.open_seconds)
+        self._metrics.round_wait_seconds.observe(self._ledger.state.waited_seconds)
         names = [part.student for part in record.contributions]
         _log.info("closed", round=str(record.round), contributors=names, missing=record.missing, last=record.last)
         await self._count_traffic()

@@ -46,7 +46,7 @@ def next_due(state: State, wishes: Wishes) -> Due | None:
 def _drop(state: State, wishes: Wishes) -> Dropped | None:
     for name in state.plan.students:
         if name in wishes.dropped and state.students[name].is_expected:
-            return Dropped(name)
+            return Dropped(name, keeps_rows=state.closing is not None or state.has_all_rows(name))
     return None
 
 

@@ -90,6 +90,8 @@ class Dropped:
     """A student has left the group for good."""
 
     student: str
+    keeps_rows: bool
+    """Its rows of the active round are whole and stay in; else they are withdrawn."""
     kind: Literal["Dropped"] = "Dropped"
 
 

@@ -7,7 +7,6 @@ from typing import Any
 from distilljob_aggregator.rounds.events import (
     Admitted,
     Closed,
-    Completed,
     Counted,
     Dropped,
     Event,
@@ -52,14 +51,14 @@ def reduce(state: State, event: Event) -> State:  # noqa: C901 - one case an eve
         case Parked():
             return _with_student(state, event.student, is_parked=True)
         case Dropped():
-            return _drop(state, event.student)
+            return _drop(state, event)
         case Finished():
             state = replace(state, finished_seconds=event.at_seconds)
             return _with_student(state, event.student, summary=event.summary)
         case Counted():
             up, down = state.up_bytes + event.up_bytes, state.down_bytes + event.down_bytes
             return replace(state, up_bytes=up, down_bytes=down)
-        case Completed():
+        case _:  # Completed
             return replace(state, is_complete=True)
 
 
@@ -102,18 +101,15 @@ def _pass_time(state: State, seconds: float) -> State:
         for name, student in state.students.items()
         if student.is_running and state.has_all_rows(name)
     }
+    has_begun = any(upload.durable_rows for upload in state.uploads.values())
+    somebody_is_late = not all(state.waits_for_place(name) for name in state.missing())
     return replace(
         state,
         students={**state.students, **waiting},
         open_seconds=state.open_seconds + seconds,
-        deadline_seconds=state.deadline_seconds + (seconds if _deadline_runs(state) else 0.0),
+        waited_seconds=state.waited_seconds + (seconds if has_begun else 0.0),
+        deadline_seconds=state.deadline_seconds + (seconds if has_begun and somebody_is_late else 0.0),
     )
-
-
-def _deadline_runs(state: State) -> bool:
-    """From the first durable row on, while somebody who could bring rows does not."""
-    has_begun = any(upload.durable_rows for upload in state.uploads.values())
-    return has_begun and not all(state.waits_for_place(name) for name in state.missing())
 
 
 def _close(state: State, event: Closed) -> State:
@@ -135,14 +131,21 @@ def _begin_next(state: State) -> State:
         following = None
     elif record.last:
         following = RoundKey(record.round.cycle, Split.EVALUATION)
-    return replace(state, active=following, closing=None, uploads={}, open_seconds=0.0, deadline_seconds=0.0)
+    return replace(
+        state,
+        active=following,
+        closing=None,
+        uploads={},
+        open_seconds=0.0,
+        waited_seconds=0.0,
+        deadline_seconds=0.0,
+    )
 
 
-def _drop(state: State, name: str) -> State:
-    """Fence a student; a whole contribution stays, a partial one goes."""
-    before = state.students[name]
+def _drop(state: State, event: Dropped) -> State:
+    before = state.students[event.student]
     fenced = before.fenced_pod_uids | ({before.pod_uid} if before.token else frozenset())
-    state = _with_student(state, name, is_dropped=True, token=0, is_parked=False, fenced_pod_uids=fenced)
-    if state.closing is not None or state.has_all_rows(name):
+    state = _with_student(state, event.student, is_dropped=True, token=0, is_parked=False, fenced_pod_uids=fenced)
+    if event.keeps_rows:
         return state
-    return replace(state, uploads={other: upload for other, upload in state.uploads.items() if other != name})
+    return replace(state, uploads={name: upload for name, upload in state.uploads.items() if name != event.student})

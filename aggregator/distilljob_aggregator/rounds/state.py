@@ -74,6 +74,8 @@ class State:
     forgotten: frozenset[RoundKey] = frozenset()
     open_seconds: float = 0.0
     """How long the active round has been active, since this process started."""
+    waited_seconds: float = 0.0
+    """Time since its first durable row, since this process started."""
     deadline_seconds: float = 0.0
     """How much of the cycle deadline is used up."""
     started_seconds: float = 0.0

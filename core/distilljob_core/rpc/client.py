@@ -17,7 +17,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from distilljob_core.errors import Conflict, NotOpen, Retryable
+from distilljob_core.errors import Conflict, NotOpen, Retryable, RowsOutOfRange
 from distilljob_core.exchange import (
     CloseRecord,
     Directive,
@@ -218,7 +218,8 @@ class AggregatorClient:
 
     def _frames(self, offer: Offer, first_row: int, blocks: Iterator[Probabilities]) -> Iterator[bytes]:
         encoding = codec(offer.codec)
-        bytes_per_row = encoding.bytes_per_row(self._splits[offer.round.split].num_classes)
+        shape = self._splits[offer.round.split]
+        bytes_per_row = encoding.bytes_per_row(shape.num_classes)
         num_rows = rows_per_frame(bytes_per_row)
         cycle, split = offer.round.cycle, offer.round.split
         for block_NK in blocks:
@@ -227,6 +228,8 @@ class AggregatorClient:
                 piece = rows[start : start + num_rows]
                 yield pack(piece, cycle=cycle, split=split, first_row=first_row, bytes_per_row=bytes_per_row)
                 first_row += len(piece)
+        if first_row != shape.num_rows:
+            raise RowsOutOfRange(f"labels ended at row {first_row} of {shape.num_rows} of {offer.round}")
 
     def _start_upload(self, frames: Iterator[bytes]) -> Any:
         return self._call("Upload")(frames, metadata=((TOKEN_METADATA, str(self._token)),))
