@@ -153,7 +153,7 @@ def test_the_order_of_students_does_not_change_anybodys_weights(group):
 def test_clipping_bounds_the_step(group):
     clipped = group(training={"clipNorm": 0.01, "optimizer": {"momentum": 0.0, "weightDecay": 0.0}})
     before = [p.detach().clone() for p in clipped.student.model.parameters()]
-    name, event = next(clipped.run())
+    _, event = next(clipped.run())
     moved = sum((p - q).square().sum() for p, q in zip(clipped.student.model.parameters(), before, strict=True)) ** 0.5
     assert event.gradient_norm > 0.01
     assert moved.item() == pytest.approx(0.05 * 0.01, rel=1e-3)

@@ -100,8 +100,8 @@ def test_losses_of_half_precision_logits_are_float32():
 
 def test_label_smoothing_spreads_its_share_over_all_classes():
     z_BK, y_B = torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])
-    log_p_K = F.log_softmax(z_BK, dim=1)[0]
-    expected = -(0.9 * log_p_K[0] + 0.1 * log_p_K.mean())
+    log_p = F.log_softmax(z_BK, dim=1)[0]
+    expected = -(0.9 * log_p[0] + 0.1 * log_p.mean())
     torch.testing.assert_close(cross_entropy(z_BK, y_B, 0.1), expected)
 
 

@@ -67,6 +67,9 @@ def _handle(react: Callable[[], object]) -> None:
     def handler(_number: int, _frame: FrameType | None) -> None:
         react()
 
+    faulthandler.unregister(
+        signal.SIGTERM
+    )  # it writes from C, whatever the main thread is stuck in, and then calls ours
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handler)
     faulthandler.register(signal.SIGTERM, all_threads=True, chain=True)

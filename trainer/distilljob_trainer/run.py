@@ -75,7 +75,8 @@ class Run:
         self.around.progress.enter(phase)
         self._saved_seconds = time.monotonic()
         self.around.metrics.saved(self._saved_seconds - begun_seconds)
-        log.info("checkpoint", step=self.student.cursor.steps, bytes=num_bytes)
+        cursor = self.student.cursor
+        log.info("checkpoint", stage=cursor.stage.value, step=cursor.steps, bytes=num_bytes)
 
     def watch(self, blocks: Iterator[Block]) -> Iterator[Block]:
         """Count progress in a pass over samples, and leave it when somebody wishes so."""
