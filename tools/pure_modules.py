@@ -25,7 +25,8 @@ def patterns() -> list[str]:
     found = []
     for name in PURE:
         spec = find_spec(name)
-        assert spec is not None and spec.origin is not None, f"{name} is gone: update tools/pure_modules.py"
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(f"{name} is gone: update tools/pure_modules.py")
         path = Path(spec.origin)
         found.append(f"*/{path.parent.name}/*" if path.name == "__init__.py" else f"*/{path.parent.name}/{path.name}")
     return found

@@ -66,9 +66,15 @@ def test_functions_keep_their_budget_of_40_lines(path):
 def _code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Lines of a function without its docstring: documentation is no reason to cut a function up."""
     first = node.body[0]
-    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    documented = ast.get_docstring(node) is not None
     docstring = (first.end_lineno or 0) - first.lineno + 1 if documented else 0
     return (node.end_lineno or 0) - node.lineno + 1 - docstring
+
+
+@pytest.mark.parametrize("module", ["distilljob.main", "distilljob_aggregator.main"])
+def test_commands_start_without_torch(module):
+    code = f"import sys, {module}; assert not {{'torch', 'torchvision', 'sklearn'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_package_inits_hold_nothing_but_a_docstring():
@@ -93,7 +99,8 @@ def test_lock_file_pins_with_hashes_and_names_no_download_host():
     text = (ROOT / "requirements/dev.lock").read_text()
     assert "://" not in text
     pins = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
-    assert pins and all("==" in line and line.endswith("\\") for line in pins)
+    assert pins
+    assert all("==" in line and line.endswith("\\") for line in pins)
 
 
 @pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")) + sorted(ROOT.glob("*.md")), ids=relative)
