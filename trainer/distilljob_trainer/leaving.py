@@ -6,6 +6,8 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 from distilljob_core.exit_codes import ExitCode
@@ -20,26 +22,32 @@ class Left(Exception):
 
 
 class Leaving:
-    """The wish to leave, made in any thread and carried out by the main one between two steps."""
+    """The wish to leave, made in any thread or signal handler, and carried out by the main thread between two steps."""
 
     def __init__(self) -> None:
-        self._wished = threading.Event()
         self._code: ExitCode | None = None
+        self._news: SimpleQueue[None] = SimpleQueue()  # unlike threading.Event, safe to use in a signal handler
 
     def request(self, code: ExitCode) -> None:
         """Wish to leave with this exit code; the first wish counts."""
         if self._code is None:
             self._code = code
-        self._wished.set()
+        self.nudge()
 
     def check(self) -> None:
         """Raise Left when somebody wishes so."""
         if self._code is not None:
             raise Left(self._code)
 
+    def nudge(self) -> None:
+        """End the waiting of another thread without a wish to leave."""
+        self._news.put(None)
+
     def wait(self, seconds: float) -> bool:
-        """Wait for the wish, at most so long; says whether there is one. Not for the main thread."""
-        return self._wished.wait(seconds)
+        """Wait for a wish or a nudge, at most so long; says whether there is a wish. For one thread only."""
+        with suppress(Empty):
+            self._news.get(timeout=seconds)
+        return self._code is not None
 
 
 def leave_at_once_on_signals() -> None:

@@ -92,13 +92,14 @@ class Run:
         progress.enter(StudentPhase.LABELING)
         digest = labels.source_digest(model, self.notes.numerics.environment())
         part = labels.contribution(model, data, rules, key, digest, self.watch)
+        self._check_finite(torch.tensor(part.offer.cross_entropy), "at or before")
         source = labels.label_source(model, data, rules, key.split, self._watch_labels)
         with self.interruptible():
             progress.enter(StudentPhase.UPLOADING)
             self.around.teacher.offer(part.offer, source)
             lesson = self.around.teacher.lesson(key)
         seconds = {phase: spent - before.get(phase, 0.0) for phase, spent in progress.fold().items()}
-        spent = {phase: round(seconds.get(phase, 0.0), 3) for phase in EXCHANGE_STEPS}
+        spent = {phase.value: round(seconds.get(phase, 0.0), 3) for phase in EXCHANGE_STEPS}
         self.note("exchange", cycle=key.cycle, split=SPLIT_NAMES[key.split], seconds=spent)
         return part, lesson
 

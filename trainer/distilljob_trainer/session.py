@@ -14,6 +14,7 @@ from distilljob_core.errors import SpecError
 from distilljob_core.exchange import Identity, SplitShape
 from distilljob_core.exit_codes import ExitCode
 from distilljob_core.files import DirectoryLock
+from distilljob_core.phases import StudentPhase
 from distilljob_core.results import StudentSummary
 from distilljob_core.rpc.client import AggregatorClient
 from distilljob_core.softlabels.frames import Split
@@ -154,8 +155,14 @@ def _surround(
     log.info("joined", open=str(joined.open), resumed_at_step=student.cursor.steps)
     journal = Journal(directory / "metrics.jsonl", notes.journal_bytes)
     stack.callback(journal.close)
+
+    def enter(phase: StudentPhase) -> None:
+        progress.enter(phase)
+        if phase is StudentPhase.WAITING:
+            leaving.nudge()  # all rows are durable: the next heartbeat may be told to park
+
     around = Surroundings(
-        teacher=RemoteTeacher(client, directory, student.sums.device, progress.enter),
+        teacher=RemoteTeacher(client, directory, student.sums.device, enter),
         progress=progress,
         leaving=leaving,
         metrics=metrics,

@@ -1,0 +1,120 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from distilljob_core.exchange import CloseRecord, Contribution, RoundKey
+from distilljob_core.softlabels.frames import Split
+from distilljob_trainer import labels
+from distilljob_trainer.evaluate import Score
+
+TRAIN, EVALUATION = RoundKey(1), RoundKey(1, Split.EVALUATION)
+
+
+def offer(job, key, rules=None):
+    return labels.contribution(job.student.model, job.data, rules or job.rules, key, "digest", iter)
+
+
+def rows(job, split, first_row=0):
+    return np.concatenate(list(labels.label_source(job.student.model, job.data, job.rules, split, iter)(first_row)))
+
+
+def test_every_training_sample_is_labeled_the_hold_out_too(group):
+    job = group()
+    s_NK = rows(job, Split.TRAIN)
+    assert s_NK.shape == (120, 10)
+    assert s_NK.dtype == np.float32
+    assert abs(s_NK.sum(axis=1) - 1).max() < 1e-6
+
+
+def test_a_pass_from_the_middle_gives_the_same_bits(group):
+    job = group(dataset={"options": {"train_samples": 1100}})
+    whole = rows(job, Split.TRAIN)
+    for first_row in (1, 511, 512, 700, 1099):
+        assert np.array_equal(rows(job, Split.TRAIN, first_row), whole[first_row:])
+
+
+def test_predictions_for_evaluation_keep_temperature_one(group):
+    job = group(method={"temperature": 5.0})
+    x, _ = job.data.test.batch(torch.arange(4))
+    with torch.no_grad():
+        z_BK = job.student.model.eval()(x)
+    np.testing.assert_allclose(rows(job, Split.EVALUATION)[:4], z_BK.softmax(dim=1).numpy(), rtol=1e-4)
+    x, _ = job.data.train.batch(torch.arange(4))
+    with torch.no_grad():
+        z_BK = job.student.model(x)
+    np.testing.assert_allclose(rows(job, Split.TRAIN)[:4], (z_BK / 5).softmax(dim=1).numpy(), rtol=1e-4)
+
+
+def test_the_weight_is_the_number_correct_on_the_hold_out(group):
+    job = group()
+    part = offer(job, TRAIN)
+    x, y_N = job.data.train.batch(job.data.holdout_ids_N)
+    with torch.no_grad():
+        expected = int((job.student.model.eval()(x).argmax(dim=1) == y_N).sum())
+    assert (part.offer.weight, part.offer.holdout_size) == (expected, len(y_N))
+    assert part.held.accuracy == expected / len(y_N)
+
+
+def test_uniform_weights_are_one(group):
+    job = group(method={"teacher": {"weights": "Uniform"}})
+    assert offer(job, TRAIN).offer.weight == offer(job, EVALUATION).offer.weight == 1
+
+
+def test_offers_of_equal_weights_are_equal_and_of_others_are_not(group):
+    job = group()
+    digest = labels.source_digest(job.student.model, {"threads": 1})
+    assert labels.source_digest(group().student.model, {"threads": 1}) == digest
+    assert labels.source_digest(job.student.model, {"threads": 2}) != digest
+    with torch.no_grad():
+        next(job.student.model.buffers()).add_(1e-3)
+    assert labels.source_digest(job.student.model, {"threads": 1}) != digest
+    assert offer(job, TRAIN) == offer(job, TRAIN)
+
+
+def record(*parts: tuple[str, int, float], fallback=False):
+    contributions = tuple(Contribution(name, weight, 24, "", entropy) for name, weight, entropy in parts)
+    weight_sum = sum(weight for _, weight, _ in parts) or len(parts)
+    return CloseRecord(TRAIN, contributions, weight_sum, fallback, "Float16", False, ())
+
+
+def outcome_of(job, close, p_NK, correct=12):
+    return labels.outcome("bn", close, p_NK, Score(correct, 24, 1.0), job.data, job.rules)
+
+
+def test_the_teachers_gain_is_over_the_best_student(group):
+    job = group()
+    p_NK = torch.nn.functional.one_hot(job.data.train.labels_N, 10).float()
+    result = outcome_of(job, record(("bn", 12, 1.0), ("cnn", 18, 0.5)), p_NK)
+    assert (result.ensemble_accuracy, result.best_accuracy, result.teacher_gain) == (1.0, 0.75, 0.25)
+    assert (result.weight, result.weight_sum) == (12, 30)
+    assert result.teacher_cross_entropy == 0
+    assert result.mean_cross_entropy == pytest.approx((12 * 1.0 + 18 * 0.5) / 30)
+
+
+def test_a_student_left_out_of_a_round_has_no_weight_in_it(group):
+    job = group()
+    result = outcome_of(job, record(("cnn", 6, 0.5)), torch.full((120, 10), 0.1))
+    assert (result.weight, result.best_accuracy) == (0, 0.5)
+
+
+def test_with_uniform_weights_the_best_student_known_is_this_one(group):
+    job = group(method={"teacher": {"weights": "Uniform"}})
+    result = outcome_of(job, record(("bn", 1, 1.0), ("cnn", 1, 0.5)), torch.full((120, 10), 0.1))
+    assert result.best_accuracy == 0.5
+
+
+def test_students_without_a_single_hit_count_alike(group):
+    job = group()
+    close = record(("bn", 0, 1.0), ("cnn", 0, 0.5), fallback=True)
+    result = outcome_of(job, close, torch.full((120, 10), 0.1), correct=0)
+    assert (result.weight, result.weight_sum, result.mean_cross_entropy) == (1, 2, 0.75)
+
+
+def test_a_teachers_zero_has_a_finite_cross_entropy(group):
+    job = group()
+    wrong = torch.nn.functional.one_hot((job.data.train.labels_N + 1) % 10, 10).float()
+    assert outcome_of(job, replace(record(("bn", 1, 1.0))), wrong).teacher_cross_entropy == pytest.approx(
+        22.18, abs=0.01
+    )
