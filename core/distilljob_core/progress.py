@@ -35,8 +35,6 @@ class SightReason(StrEnum):
     """The scrape is fresh, and this student is not in it. That is evidence: it is silent, we are not blind."""
     OLDER_ATTEMPT = "OlderAttempt"
     """The scrape is fresh, and speaks of an older attempt or another pod; by itself it says nothing of this one."""
-    DISPUTED = "Disputed"
-    """The scrape and the round table disagree on whether this attempt has joined."""
     NEVER_SCRAPED = "NeverScraped"
     SCRAPE_FAILED = "ScrapeFailed"
     SCRAPE_STALE = "ScrapeStale"

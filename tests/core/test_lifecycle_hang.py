@@ -34,8 +34,8 @@ def hanging(bench, num_students=3, **policy):
         ("Fetching", 4),
         ("Publishing", 4),
         ("Checkpointing", 5),
-        ("Parked", float("inf")),
-        ("NeedsRows", float("inf")),
+        ("Parked", 5),
+        ("NeedsRows", 5),
         ("Finished", float("inf")),
         ("Dropped", float("inf")),
     ],
@@ -112,14 +112,6 @@ def test_samples_of_a_dead_attempt_prove_nothing_without_the_round_tables_word(b
     for _ in range(10):
         assert made.decide(1000.0).actions == ()
     assert made.condition("ProgressObservable") == ("False", "MetricsUnavailable", "a: OlderAttempt")
-
-
-def test_a_scrape_that_contradicts_the_round_table_proves_nothing(bench):
-    made = hanging(bench)
-    made.progress = replace(made.progress, students={name: made.progress.students[name] for name in "bc"})
-    for _ in range(10):
-        assert made.decide(1000.0).actions == ()
-    assert made.condition("ProgressObservable") == ("False", "MetricsUnavailable", "a: Disputed")
 
 
 @pytest.mark.parametrize(
@@ -201,6 +193,15 @@ def test_only_a_running_attempt_can_hang(bench, standing):
     made.change("a", standing=standing)
     made.sample("a", StudentPhase.INDEPENDENT, 1000.0)
     assert made.decide().actions == ()
+
+
+def test_a_student_that_was_told_to_park_and_does_not_leave_is_ended(bench, ends):
+    made = hanging(bench, checkpointSeconds=90)
+    made.view("a", phase=StudentPhase.PARKED, parked_attempt=1, owes_rows=False)
+    made.sample("a", StudentPhase.PARKED, 89.0)
+    assert ends(made.decide()) == []
+    made.sample("a", StudentPhase.PARKED, 90.0)
+    assert ends(made.decide()) == [("a", 1, "Hang")]
 
 
 def test_waiting_at_the_barrier_is_no_hang_while_the_heartbeat_is_young(bench, ends):

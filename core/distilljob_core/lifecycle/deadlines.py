@@ -5,7 +5,7 @@ from zlib import crc32
 
 from distilljob_core.conditions import Reason
 from distilljob_core.lifecycle.draft import Draft, World
-from distilljob_core.lifecycle.model import EndReason, JobState
+from distilljob_core.lifecycle.model import EndReason, JobState, Standing
 from distilljob_core.lifecycle.orders import end_all, recall_unseen
 from distilljob_core.lifecycle.sights import num_to_join
 
@@ -88,8 +88,9 @@ def _give_back(world: World, draft: Draft) -> Draft:
         return draft.fail(Reason.STARTUP_DEADLINE_EXCEEDED, message, world.now_seconds)
     until_seconds = world.now_seconds + _jitter_seconds(world, draft.state)
     draft = draft.job(released_until_seconds=until_seconds).wake(until_seconds)
-    for name, _ in draft.students():
-        draft = draft.student(name, joined_seconds=None)
+    for name, student in draft.students():
+        if student.standing is not Standing.PARKED:
+            draft = draft.student(name, joined_seconds=None)
     draft = end_all(world, draft, EndReason.RELEASED)
     return draft.tell("Warning", Reason.RELEASED, f"{message}; all is given back and tried again")
 

@@ -23,7 +23,6 @@ Policy = Callable[[World, Draft], Draft]
 
 RUNNING: Final[tuple[Policy, ...]] = (
     ends.check_state_lost,
-    ends.forget_ended,
     restarts.judge_all,
     ends.check_complete,
     deadlines.keep_time,
@@ -39,7 +38,6 @@ RUNNING: Final[tuple[Policy, ...]] = (
     orders.repeat,
 )
 ENDED: Final[tuple[Policy, ...]] = (
-    ends.forget_ended,
     ends.wind_down,
     restarts.end_lost_nodes,
     ends.see_off,

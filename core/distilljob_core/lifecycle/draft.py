@@ -54,18 +54,16 @@ class World:
         return self.views.get(student)
 
     def reading(self, student: str, state: StudentState) -> Reading:
-        """Progress of the current attempt; that it has not joined counts only where the round table agrees.
+        """Progress of the current attempt.
 
-        Series of a dead attempt stay in sight until the next one joins, so they alone prove nothing; a student that is
-        in no series is evidence by itself.
+        Series of a dead attempt stay in sight until the next one joins. Alone they prove nothing; with the round
+        table's word that this attempt has not joined, it has not.
         """
         reading = self.seen.progress.of(student, state.attempt, state.pod_uid)
         view = self.view(student)
         has_joined = view and (view.attempt, view.pod_uid) == (state.attempt, state.pod_uid)
         if reading.reason is SightReason.OLDER_ATTEMPT and view and not has_joined:
             return Reading(Sight.NO_DATA, SightReason.NOT_JOINED)
-        if reading.reason is SightReason.NOT_JOINED and has_joined:
-            return Reading(Sight.NO_DATA, SightReason.DISPUTED)
         return reading
 
     @property

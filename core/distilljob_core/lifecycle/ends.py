@@ -36,16 +36,6 @@ def check_complete(world: World, draft: Draft) -> Draft:
     return draft.tell("Normal", reason, message)
 
 
-def forget_ended(world: World, draft: Draft) -> Draft:
-    """Forget own endings that have come true, but for those that are still to be judged."""
-    for name, student in draft.students():
-        if student.ending is None or (student.standing is Standing.LIVE and student.ending.attempt == student.attempt):
-            continue
-        if not any(seen.is_live and seen.attempt == student.ending.attempt for seen in world.attempts(name)):
-            draft = draft.student(name, ending=None)
-    return draft
-
-
 def see_off(world: World, draft: Draft) -> Draft:
     """End the attempts of students that have left the group, and of finished ones that do not leave by themselves."""
     for name, student in draft.students():

@@ -19,6 +19,8 @@ from distilljob_core.spec.policies import Hang
 GUARD_STUDENTS: Final = 3
 GUARD_LIMITS: Final = 2
 
+_LEFT: Final = (StudentPhase.PARKED, StudentPhase.NEEDS_ROWS)
+
 
 @dataclass(frozen=True, slots=True)
 class Silence:
@@ -37,7 +39,9 @@ class Silence:
 
 
 def limit_seconds(hang: Hang, phase: StudentPhase) -> float:
-    """How long a student may go without a step in this phase."""
+    """How long a live student may go without a step in this phase; one that was told to park has to save and go."""
+    if phase in _LEFT:
+        return hang.checkpoint_seconds
     if phase in UNLIMITED_PHASES:
         return float("inf")
     if phase in TRAINING_PHASES:
@@ -135,7 +139,10 @@ def _is_closed_for(world: World, name: str, student: StudentState) -> bool:
 def _watched_since_seconds(
     world: World, draft: Draft, student: StudentState, seen: AttemptSeen, phase: StudentPhase
 ) -> float:
-    """From when on silence may be held against a student; a close frees only those that exchange."""
+    """From when on silence may be held against a student; a close frees only those that exchange.
+
+    What claims to have started in the future is on another clock, or ours went back: sight and watch still bound it.
+    """
     started = seen.started_seconds if seen.started_seconds is not None else student.asked_seconds
     closed = draft.state.last_close_seconds if phase in EXCHANGE_PHASES else None
     moments = (
@@ -145,4 +152,4 @@ def _watched_since_seconds(
         world.seen.aggregator.started_seconds,
         world.seen.watching_since_seconds,
     )
-    return max(moment for moment in moments if moment is not None)
+    return max(moment for moment in moments if moment is not None and moment <= world.now_seconds)

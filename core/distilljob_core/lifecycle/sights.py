@@ -21,13 +21,23 @@ def take_note(world: World, draft: Draft) -> Draft:
 
 
 def _note_student(world: World, draft: Draft, name: str) -> Draft:
-    student = _adopt(world, name, draft.state.students[name])
+    student = _forget_ended(world, name, draft.state.students[name])
+    student = _adopt(world, name, student)
     student = _note_pod(world, name, student)
-    student = _note_table(world, name, student)
+    student = _note_table(world, name, student, is_released=draft.state.released_until_seconds is not None)
     longest = world.now_seconds + world.spec.failure_policy.backoff.max_seconds
     if student.backoff_until_seconds is not None:
         student = replace(student, backoff_until_seconds=min(student.backoff_until_seconds, longest))
     return draft.job(students={**draft.state.students, name: student})
+
+
+def _forget_ended(world: World, name: str, student: StudentState) -> StudentState:
+    """Forget an own ending that has come true, unless it is still to be judged."""
+    ending = student.ending
+    if ending is None or (student.standing is Standing.LIVE and ending.attempt == student.attempt):
+        return student
+    lives = any(seen.is_live and seen.attempt == ending.attempt for seen in world.attempts(name))
+    return student if lives else replace(student, ending=None)
 
 
 def _adopt(world: World, name: str, student: StudentState) -> StudentState:
@@ -70,19 +80,19 @@ def _since(since_seconds: float | None, holds: bool, now_seconds: float) -> floa
     return now_seconds if since_seconds is None else since_seconds
 
 
-def _note_table(world: World, name: str, student: StudentState) -> StudentState:
+def _note_table(world: World, name: str, student: StudentState, *, is_released: bool) -> StudentState:
     view, table = world.view(name), world.seen.table
     if view is None or table is None:
         return student
     if view.phase is StudentPhase.DROPPED:
         return replace(student, standing=Standing.DROPPED)
-    if view.attempt == student.attempt and student.joined_seconds is None and _holds_attempt(student):
+    if view.attempt == student.attempt and student.joined_seconds is None and _counts(student) and not is_released:
         student = replace(student, joined_seconds=world.now_seconds)
     contributed = sum(name in close.contributors for close in table.closes if close.split == "train")
     return credit(world.spec.failure_policy, student, contributed)
 
 
-def _holds_attempt(student: StudentState) -> bool:
+def _counts(student: StudentState) -> bool:
     return student.standing in (Standing.LIVE, Standing.PARKED) and student.attempt > 0 and student.ending is None
 
 
