@@ -74,6 +74,20 @@ def test_a_student_that_joined_and_was_released_must_join_again(bench):
     assert all(student.joined_seconds is None for student in made.state.students.values())
 
 
+def test_a_parked_student_has_joined_also_after_a_release(bench):
+    made = bench(3, running=False, startupDeadlineSeconds=100, placement={"maximumConcurrentStudents": 2})
+    made.go()
+    made.view("a", parked_attempt=1, owes_rows=False)
+    made.end("a", exit_code=75)
+    stay_pending(made, "b")
+    made.go()
+    stay_pending(made, "c")
+    made.go(100.0)
+    assert made.state.released_until_seconds is not None
+    assert made.state.students["a"].joined_seconds is not None
+    assert made.state.students["b"].joined_seconds is None
+
+
 def test_once_enough_have_joined_the_startup_deadline_is_over_for_good(bench):
     made = bench(startupDeadlineSeconds=100)
     made.end("a")

@@ -244,6 +244,13 @@ def test_two_of_five_hung_students_are_both_ended(bench, ends):
     assert ends(made.decide()) == [("a", 1, "Hang"), ("b", 1, "Hang")]
 
 
+def test_half_of_the_students_are_not_most_of_them(bench, ends):
+    made = hanging(bench, 4)
+    made.sample("a", StudentPhase.INDEPENDENT, 60.0)
+    made.sample("b", StudentPhase.INDEPENDENT, 60.0)
+    assert len(ends(made.decide())) == 2
+
+
 def test_two_students_have_no_majority_to_suspect(bench, ends):
     made = hanging(bench, 2)
     made.sample("a", StudentPhase.INDEPENDENT, 60.0)
