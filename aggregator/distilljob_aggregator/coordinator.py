@@ -117,7 +117,7 @@ class Coordinator:
         answer = await self.ledger.decide(lambda state: admission.open_round(state, student, offer))
         if isinstance(answer, CloseRecord):
             return answer
-        await self.in_pool(lambda: self._directory.align(self.state))
+        await self.in_pool(self._directory.align, lambda: self.state)
         if isinstance(answer, Opened):
             _log.info("opened", student=student, round=str(offer.round), upload=answer.upload, weight=offer.weight)
             return 0

@@ -85,6 +85,7 @@ async def _run(settings: Settings, ledger: Ledger, directory: StateDirectory, po
     worker = Worker(coordinator, directory, results, metrics)
     worker.wish(read_wishes(settings.control) or Wishes())
     service = Service(coordinator, results, metrics, is_secured=settings.tls_dir is not None)
+    told = _stop_signals(settings.exit_with_parent)
     async with AsyncExitStack() as stack:
         server, grpc_port = await start_server(service, settings.bind, settings.grpc_port, settings.tls_dir)
         stack.push_async_callback(server.stop, _GRACE_SECONDS)
@@ -93,13 +94,14 @@ async def _run(settings: Settings, ledger: Ledger, directory: StateDirectory, po
         _publish(settings, grpc_port, http_port)
         working = asyncio.ensure_future(worker.run())
         following = asyncio.ensure_future(follow_wishes(settings.control, worker.wish))
-        stopping = asyncio.ensure_future(_until_told_to_stop(settings.exit_with_parent))
+        stopping = asyncio.ensure_future(told.wait())
         done, pending = await asyncio.wait({working, following, stopping}, return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
         for task in done:
             task.result()
+        _log.info("stopping")
     await ledger.settle()
 
 
@@ -110,15 +112,15 @@ def _publish(settings: Settings, grpc_port: int, http_port: int) -> None:
     _log.info("listening", bind=settings.bind, grpc_port=grpc_port, http_port=http_port)
 
 
-async def _until_told_to_stop(exit_with_parent: bool) -> None:
+def _stop_signals(exit_with_parent: bool) -> asyncio.Event:
+    """Give the event that SIGTERM, SIGINT or the parent's end set."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     if exit_with_parent:
         loop.add_reader(sys.stdin.fileno(), _read_stdin, told)
-    await told.wait()
-    _log.info("stopping")
+    return told
 
 
 def _read_stdin(told: asyncio.Event) -> None:

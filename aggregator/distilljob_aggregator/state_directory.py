@@ -6,6 +6,7 @@ teachers/00001-train.frames
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
@@ -45,15 +46,19 @@ class StateDirectory:
                 raise StateLost(f"the teacher of {key} is gone from the state volume; start the job anew")
         for key in state.forgotten:
             self._teachers.remove(key)
-        rows = self.align(state)
+        rows = self.align(lambda: state)
         for folder in self._spool.iterdir():
             if self._collection is None or folder != self._collection.folder:
                 shutil.rmtree(folder)
         return rows
 
-    def align(self, state: State) -> dict[str, int]:
-        """Hold exactly the state's uploads; gives the durable rows of each."""
+    def align(self, read_state: Callable[[], State]) -> dict[str, int]:
+        """Hold exactly the uploads that the state names now; gives the durable rows of each.
+
+        The state is read when it is this call's turn: an older one would take newer uploads away.
+        """
         with self._aligning:
+            state = read_state()
             if self._collection is None:
                 if state.active is None or not state.uploads:
                     return {}
@@ -76,7 +81,7 @@ class StateDirectory:
             StateLost: an upload was damaged; `recheck` says what is left.
             StorageFull: no space left for it.
         """
-        self.align(state)
+        self.align(lambda: state)
         self._teachers.store(record.round, self._collecting().teacher(record))
 
     def recheck(self) -> dict[str, int]:

@@ -81,7 +81,7 @@ class Worker:
             case Dropped():
                 _log.warning("dropped", student=due.student)
                 self._coordinator.cut(due.student, Fenced(f"student {due.student} was dropped from the group"))
-                await self._coordinator.in_pool(lambda: self._directory.align(self._ledger.state))
+                await self._coordinator.in_pool(self._directory.align, lambda: self._ledger.state)
             case WriteResults():
                 await self._write_results()
         return due is not None

@@ -128,7 +128,7 @@ class Exchange:
         if isinstance(answer, Opened):
             self.commit(answer)
             answer = 0
-        self.directory.align(self.state)
+        self.directory.align(lambda: self.state)
         return answer
 
     def codes(self, student: str, key: RoundKey, digest: str) -> np.ndarray:
@@ -187,7 +187,7 @@ class Exchange:
             case _:
                 self.commit(due)
                 if isinstance(due, Dropped):
-                    self.directory.align(self.state)
+                    self.directory.align(lambda: self.state)
         return True
 
     def settle(self) -> None:

@@ -9,15 +9,19 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.error import HTTPError
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from distilljob_core.exchange import CloseRecord, Identity, NeedRows, NotYet, Offer, RoundKey, SplitShape
 from distilljob_core.results import HoldoutAccuracy, StudentSummary, TestAccuracy
 from distilljob_core.round_table import RoundTable
 from distilljob_core.rpc.client import AggregatorClient
+from distilljob_core.softlabels.codecs import codec
 from distilljob_core.softlabels.frames import Split
+from distilljob_core.softlabels.grid import renormalize
 
 UID = "11111111-2222-3333-4444-555555555555"
 
@@ -62,13 +66,15 @@ class Aggregator:
             time.sleep(0.01)
 
     def kill(self) -> None:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(30)
+        self._end(signal.SIGKILL)
 
     def stop(self) -> int:
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: int) -> int:
         assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
+        self.process.send_signal(number)
+        self.process.stdin.close()
         return self.process.wait(30)
 
     def http(self, path: str) -> str:
@@ -76,8 +82,29 @@ class Aggregator:
         with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as reply:
             return reply.read().decode()
 
+    def is_ready(self) -> bool:
+        try:
+            return self.http("/readyz") == "ready\n"
+        except HTTPError:
+            return False
+
     def table(self) -> RoundTable:
         return RoundTable.model_validate_json(self.http("/v1/status"))
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        for family in text_string_to_metric_families(self.http("/metrics")):
+            for sample in family.samples:
+                if sample.name == name and sample.labels == labels:
+                    return sample.value
+        return None
+
+    def rejected(self, reason: str) -> float:
+        return self.metric("distilljob_rejected_total", reason=reason) or 0.0
+
+    def wish(self, **wishes) -> None:
+        temporary = self.control.with_suffix(".tmp")
+        temporary.write_text(json.dumps(wishes))
+        temporary.replace(self.control)
 
     def events(self) -> list[dict]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
@@ -146,6 +173,24 @@ class Student:
         )
 
 
+def reference_teacher(record: CloseRecord, students: dict[str, Student]) -> np.ndarray:
+    """What every student must get: exact integer sums of the contributors' codes, rounded once, renormalized."""
+    float16 = codec(record.codec)
+    num_classes = next(iter(students.values())).shapes[record.round.split].num_classes
+    total_NK: np.ndarray | int = 0
+    for part, weight in zip(record.contributions, record.weights_used(), strict=True):
+        codes = float16.encode(students[part.student].labels(record.round))
+        total_NK = total_NK + weight * float16.decode(codes.tobytes(), num_classes).astype(np.int64)
+    codes = float16.encode_grid(total_NK / np.float64(record.weight_sum))
+    return renormalize(float16.decode(codes.tobytes(), num_classes))
+
+
+@pytest.fixture
+def reference() -> Callable[..., np.ndarray]:
+    """Compute a round's teacher from its record and the students, by name."""
+    return reference_teacher
+
+
 @pytest.fixture
 def shapes() -> dict[Split, SplitShape]:
     return {Split.TRAIN: SplitShape(5000, 100, "train"), Split.EVALUATION: SplitShape(700, 100, "evaluation")}
@@ -180,9 +225,7 @@ def start_aggregator(tmp_path: Path) -> Iterator[Callable[..., Aggregator]]:
     yield start
     for aggregator in started:
         if aggregator.process is not None:
-            if aggregator.process.poll() is None:
-                aggregator.kill()
-            aggregator.process.stdin.close()
+            aggregator.kill()
 
 
 @pytest.fixture

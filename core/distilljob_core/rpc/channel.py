@@ -56,10 +56,13 @@ class Connection:
         self._lock = threading.Lock()
         self._made_from: tuple[str, tuple[bytes, ...]] | None = None
         self._channels: list[grpc.Channel] = []
+        self._is_closed = False
 
     def channel(self) -> grpc.Channel:
-        """Give the channel to use for the next call."""
+        """Give the channel to use for the next call; Retryable when there is none (any more)."""
         with self._lock:
+            if self._is_closed:
+                raise Retryable("this client is closed")
             target = resolve_address(self._address)
             certificates = self._read_certificates()
             if self._made_from != (target, certificates):
@@ -70,6 +73,7 @@ class Connection:
     def close(self) -> None:
         """End all channels and the calls on them."""
         with self._lock:
+            self._is_closed = True
             for channel in self._channels:
                 channel.close()
 
