@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from distilljob_core.lifecycle.seen import AttemptStanding
+from distilljob_core.lifecycle.seen import AttemptStanding, Wishes
 from distilljob_core.phases import StudentPhase
 from distilljob_core.spec.job import DistillJobSpec
 
@@ -261,6 +261,18 @@ def test_a_lost_state_goes_on_with_the_newest_attempt_in_sight(bench, starts):
     assert made.state.students["a"].attempt == 2
     made.end("a")
     assert starts(made.decide()) == [("a", 3)]
+
+
+def test_an_ending_of_an_attempt_that_the_world_has_left_behind_is_forgotten(bench):
+    made = bench()
+    made.wishes = Wishes(suspend=True)
+    made.decide()
+    made.wishes = Wishes()
+    made.lose("a")
+    made.run("a", 2)
+    made.decide()
+    assert made.state.students["a"].attempt == 2
+    assert made.state.students["a"].ending is None
 
 
 def test_a_lost_state_counts_on_from_the_newest_attempt_that_joined(bench, starts):
