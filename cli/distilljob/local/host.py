@@ -26,9 +26,9 @@ def cgroup_quotas(mount: Path, membership: Path) -> list[float]:
     return [quota for quota in quotas if quota is not None]
 
 
-def threads_per_student(quota: float, concurrent: int) -> int:
+def threads_per_student(quota: float, num_students: int) -> int:
     """Share processors out evenly; never less than one thread."""
-    return max(1, int(quota) // concurrent)
+    return max(1, int(quota) // num_students)
 
 
 def find_gpus() -> tuple[str, ...]:

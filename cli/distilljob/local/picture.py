@@ -88,14 +88,14 @@ class Painter:
             planned_epochs=view.planned_epochs if view.summary is None else view.summary.epochs,
             loss=view.loss,
             accuracy=view.accuracy.get("test") if view.summary is None else view.summary.accuracy.last,
-            samples_per_second=view.samples_per_second,
+            samples_per_second=view.samples_per_second if view.summary is None else 0.0,
             eta_seconds=self._eta(view, now_seconds),
         )
 
     def _eta(self, view: StudentView, now_seconds: float) -> float | None:
         began_seconds, began_epoch = self._first.setdefault((view.name, view.attempt), (now_seconds, view.epoch))
         covered, left = view.epoch - began_epoch, view.planned_epochs - view.epoch
-        if covered <= 0 or left <= 0:
+        if covered <= 0 or left <= 0 or view.summary is not None:
             return None
         return left * (now_seconds - began_seconds) / covered
 

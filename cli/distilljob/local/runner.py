@@ -114,16 +114,20 @@ class Runner:
                 self._machine.end_attempt(action, now_seconds)
 
     def _report(self, decision: Decision, now_seconds: float) -> None:
+        self._report_closes()
         for event in decision.events:
             self._tell(event_line(event), is_warning=event.type == "Warning")
-        if (table := self._machine.table) is not None:
-            first = len(table.closes) if self._num_closes is None else self._num_closes
-            for close in table.closes[first:]:
-                missing = f", without {', '.join(close.missing)}" if close.missing else ""
-                what = f"cycle {close.cycle}" if close.split == "train" else "the evaluation round"
-                self._tell(f"{what} closed: {len(close.contributors)} students{missing}")
-            self._num_closes = len(table.closes)
-        self._view.show(self._painter.picture(decision.state, table, now_seconds))
+        self._view.show(self._painter.picture(decision.state, self._machine.table, now_seconds))
+
+    def _report_closes(self) -> None:
+        if (table := self._machine.table) is None:
+            return
+        first = len(table.closes) if self._num_closes is None else self._num_closes
+        for close in table.closes[first:]:
+            missing = f", without {', '.join(close.missing)}" if close.missing else ""
+            what = f"cycle {close.cycle}" if close.split == "train" else "the evaluation round"
+            self._tell(f"{what} closed: {len(close.contributors)} students{missing}")
+        self._num_closes = len(table.closes)
 
     def _tell(self, text: str, *, is_warning: bool = False) -> None:
         self._view.tell(text, elapsed_seconds=self._now_seconds - self._began_seconds, is_warning=is_warning)

@@ -28,7 +28,8 @@ def settle(spec: DistillJobSpec, stored: dict[str, Any], data: Path, device: Dev
     """Work out the settings of a run.
 
     Args:
-        spec: says how many students run at once, and which want a GPU.
+        spec: says how many students share the processors, whether or not at the same time: the number of threads is
+            part of what makes numbers equal, and students that take turns must give those of all at once.
         stored: `to_store` of the first start; empty before it.
         data: stands for /data.
         device: the user's wish; None = as stored, else automatic.
@@ -36,13 +37,11 @@ def settle(spec: DistillJobSpec, stored: dict[str, Any], data: Path, device: Dev
     Raises:
         BadInput: a GPU is demanded and there is none.
     """
-    students = resolve_students(spec)
-    concurrent = min(len(students), spec.placement.maximum_concurrent_students or len(students))
     chosen: Device = device or stored.get("device", "auto")
     gpus = () if chosen == "cpu" else find_gpus()
     if chosen == "cuda" and not gpus:
         raise BadInput("--device cuda: there is no NVIDIA GPU here; use --device auto or cpu")
-    threads = stored.get("threads") or threads_per_student(cpu_quota(), concurrent)
+    threads = stored.get("threads") or threads_per_student(cpu_quota(), len(resolve_students(spec)))
     return Settings(threads, chosen, data, gpus)
 
 

@@ -20,19 +20,19 @@ MODELS = '''
 
 import os
 import time
-from pathlib import Path
 
 from torch import nn
 
 
 class Slow(nn.Module):
-    """A linear network of known slowness, which may leave in the middle of its first attempt."""
+    """A linear network that is slow, or leaves in the middle, in its first attempt."""
 
     def __init__(self, num_classes, delay=0.0, leave_after=0):
         super().__init__()
         self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
-        self.delay = delay
-        self.left = leave_after if os.environ.get("DISTILLJOB_ATTEMPT") == "1" else 0
+        is_first = os.environ.get("DISTILLJOB_ATTEMPT") == "1"
+        self.delay = delay if is_first else 0.0
+        self.left = leave_after if is_first else 0
 
     def forward(self, x):
         time.sleep(self.delay)

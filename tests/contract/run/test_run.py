@@ -3,6 +3,7 @@
 import hashlib
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -10,13 +11,21 @@ LEFT = [
     "checkpoints", "control.json", "job.json", "job.yaml", "lock", "logs", "metrics.jsonl", "processes.lock",
     "result.json", "results", "state", "state.json",
 ]  # fmt: skip
-SLOW = "students[cnn].model={name: 'misbehaving:slow', options: {delay: 0.02}}"
+SLOW = "students[cnn].model={name: 'misbehaving:slow', options: {delay: 0.15}}"
 
 
 def weights(run, *names):
     return {
         name: hashlib.sha256((run.folder / "results" / f"{name}.safetensors").read_bytes()).digest() for name in names
     }
+
+
+def lives(number):
+    """Whether a process still does anything; one that merely waits to be collected does not."""
+    try:
+        return (Path("/proc") / str(number) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_a_run_leaves_everything_and_the_same_command_again_only_says_so(distilljob_run):
@@ -52,11 +61,11 @@ def test_a_run_leaves_everything_and_the_same_command_again_only_says_so(distill
 def test_killed_student_and_aggregator_are_replaced_and_the_run_finishes(distilljob_run):
     run = distilljob_run(SLOW)
     run.until("cnn: epoch 1/8")
-    run.kill("cnn")
-    run.until("cnn: StudentStarted, attempt 2")
-    run.until("cnn: epoch [2-7]/8")
     run.kill("aggregator")
     run.until("the aggregator ended with exit code 137")
+    run.until("cnn: epoch [2-7]/8")
+    run.kill("cnn")
+    run.until("cnn: StudentStarted, attempt 2")
     assert run.end() == 0, run.output
     assert run.restarts() == {"mlp": 0, "cnn": 1}
     assert (run.folder / "logs" / "aggregator-2.log").exists()
@@ -69,11 +78,12 @@ def test_a_student_that_exits_0_in_the_middle_is_replaced(distilljob_run):
     assert run.end() == 0, run.output
     assert "cnn: StudentExitedEarly" in run.output
     assert run.restarts() == {"mlp": 0, "cnn": 1}
-    assert run.state()["students"]["cnn"]["restarts"]["early"] == 1
+    assert run.state()["students"]["cnn"]["restarts"] == {"early": 1}
 
 
 def test_a_hung_student_is_replaced_and_its_log_keeps_the_stacks(distilljob_run):
-    run = distilljob_run(SLOW, "failurePolicy.hang.steadySeconds=3", "failurePolicy.hang.checkpointSeconds=3")
+    limits = "failurePolicy.hang={steadySeconds: 3, evaluationSeconds: 3, checkpointSeconds: 3}"
+    run = distilljob_run(SLOW, limits)
     run.until("cnn: epoch 1/8")
     run.kill("cnn", signal.SIGSTOP)
     run.until("cnn: StudentHung")
@@ -109,10 +119,10 @@ def test_a_killed_runner_leaves_no_process_and_the_same_command_goes_on(distillj
     run.process.wait()
     again = distilljob_run(SLOW)
     again.until("go on with tiny")
-    assert not set(alive.values()) & set(again.children().values())
+    assert not any(lives(number) for number in alive.values())
     assert again.end() == 0, again.output
     assert again.state()["students"]["cnn"]["attempt"] == 2
-    assert again.state()["students"]["cnn"]["restarts"]["crash"] == 0
+    assert again.state()["students"]["cnn"]["restarts"] == {"node": 1}
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -129,9 +139,9 @@ def test_a_signal_saves_and_the_same_command_goes_on_without_a_restart(distilljo
 
 
 def test_a_second_runner_is_refused_with_the_number_of_the_first(distilljob_run):
-    run = distilljob_run(SLOW)
+    run = distilljob_run()
     run.until("StudentStarted")
-    second = distilljob_run(SLOW)
+    second = distilljob_run()
     assert second.end() == 2
     assert f"process {run.process.pid}" in second.output
     assert run.end() == 0
@@ -140,9 +150,9 @@ def test_a_second_runner_is_refused_with_the_number_of_the_first(distilljob_run)
 def test_students_that_take_turns_give_the_weights_of_all_at_once(distilljob_run):
     third = "students=[{name: mlp, gpus: 0, model: {name: mlp_small}}, {name: cnn, gpus: 0, model: {name: cnn_small}}, \
 {name: bn, gpus: 0, model: {name: cnn_bn_small}}]"
-    together = distilljob_run(third, folder="together")
+    together = distilljob_run(third, "method.cycles=1", folder="together")
     assert together.end() == 0, together.output
-    turns = distilljob_run(third, "placement.maximumConcurrentStudents=1", folder="turns")
+    turns = distilljob_run(third, "method.cycles=1", "placement.maximumConcurrentStudents=1", folder="turns")
     assert turns.end() == 0, turns.output
     assert "StudentParked" in turns.output
     assert weights(turns, "mlp", "cnn", "bn") == weights(together, "mlp", "cnn", "bn")
