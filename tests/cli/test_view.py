@@ -39,6 +39,12 @@ def test_the_live_table_fits_with_every_number_whole(width):
     assert not any("…" in line and "a-long" not in line for line in lines)
 
 
+def test_a_narrow_terminal_loses_speed_and_bar_before_numbers():
+    lines = drawn(picture(row()), 60)
+    assert all(len(line) <= 60 for line in lines)
+    assert lines[2].split() == ["mlp", "Independent", "1/2", "3/8", "0.1234", "95.20", "12s"]
+
+
 def test_a_low_terminal_shows_the_students_furthest_back():
     lines = drawn(picture(*(row(f"s{index}", epoch=float(index)) for index in range(8))), 100, height=8)
     assert len(lines) < 8

@@ -9,7 +9,8 @@ from distilljob import console
 from distilljob.local.folder import RunFolder
 from distilljob.local.processes import Child, last_lines
 from distilljob_core.conditions import Reason
-from distilljob_core.lifecycle.model import JobState
+from distilljob_core.exit_codes import ExitCode, is_fatal
+from distilljob_core.lifecycle.model import JobState, Outcome, Termination
 
 NUM_LINES: Final = 12
 
@@ -29,25 +30,33 @@ ADVICE: Final = {
 
 def print_failure(state: JobState, folder: RunFolder) -> None:
     """Print why the lifecycle ended the job."""
-    if state.outcome is None:
+    if (outcome := state.outcome) is None:
         return
-    console.err.print(f"\n[bold red]failed:[/] {escape(state.outcome.message)} ({state.outcome.reason.value})")
-    ended = {name: student.last_termination for name, student in state.students.items() if student.last_termination}
-    if ended:
-        newest = max(ended, key=lambda name: (bool(ended[name].exit_code), ended[name].time_seconds))
-        _print_log(folder.logs / f"{newest}-a{ended[newest].attempt}.log")
-    if (advice := ADVICE.get(state.outcome.reason)) is not None:
+    console.err.print(f"\n[bold red]failed:[/] {escape(outcome.message)} ({outcome.reason.value})")
+    if (blamed := culprit(state, outcome)) is not None:
+        name, end = blamed
+        # A fatal error is one line that says it all; anything else left a traceback.
+        num_lines = 1 if is_fatal(end.exit_code or ExitCode.DONE) else NUM_LINES
+        _print_log(folder.logs / f"{name}-a{end.attempt}.log", num_lines)
+    if (advice := ADVICE.get(outcome.reason)) is not None:
         console.err.print(f"[green]fix:[/] {advice}")
+
+
+def culprit(state: JobState, outcome: Outcome) -> tuple[str, Termination] | None:
+    """Find whose end brought the outcome: the student it names, else whoever ended last before it."""
+    ends = {name: student.last_termination for name, student in state.students.items()}
+    before = [(name, end) for name, end in ends.items() if end and end.time_seconds <= outcome.time_seconds]
+    return max(before, key=lambda item: (f"student {item[0]}:" in outcome.message, item[1].time_seconds), default=None)
 
 
 def print_aggregator_failure(child: Child) -> None:
     """Print why there is no point in starting the aggregator again."""
     console.err.print(f"\n[bold red]failed:[/] the aggregator cannot be kept alive (exit code {child.exit_code})")
-    _print_log(child.log)
+    _print_log(child.log, NUM_LINES)
     console.err.print(f"[green]fix:[/] cure what the log shows; {GO_ON}")
 
 
-def _print_log(log: Path) -> None:
+def _print_log(log: Path, num_lines: int) -> None:
     console.err.print(f"[bold]{escape(str(log))}[/] ends with", soft_wrap=True)
-    for line in last_lines(log, NUM_LINES):
+    for line in last_lines(log, num_lines):
         console.err.print(f"  {escape(line)}", soft_wrap=True)

@@ -1,6 +1,6 @@
 """How a run looks while it goes on: one live table on a terminal, one line at a time everywhere else."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -11,7 +11,9 @@ from rich.text import Text
 from distilljob.console import in_percent, in_time
 from distilljob.local.picture import Picture, Row
 
-WIDE_COLUMNS = 100
+WIDE_COLUMNS: Final = 100
+NARROW_COLUMNS: Final = 76
+"""Below it there is no room for speed and bar."""
 
 
 class View(Protocol):
@@ -112,15 +114,18 @@ def render(picture: Picture, width: int, height: int) -> RenderableType:
 
 
 def _table(rows: tuple[Row, ...], picture: Picture, width: int) -> Table:
-    gap = 2 if width >= WIDE_COLUMNS else 1
-    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim", expand=True)
-    table.add_column("student", no_wrap=True, max_width=24 if width >= WIDE_COLUMNS else 12)
+    is_wide, is_narrow = width >= WIDE_COLUMNS, width < NARROW_COLUMNS
+    table = Table(box=None, pad_edge=False, padding=(0, 2 if is_wide else 1, 0, 0), header_style="dim", expand=True)
+    table.add_column("student", no_wrap=True, max_width=24 if is_wide else 12)
     table.add_column("phase", no_wrap=True, min_width=13)
-    for title in ("cycle", "epoch", "loss", "test %", "samples/s"):
+    for title in ("cycle", "epoch", "loss", "test %"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("", ratio=1, min_width=4)
+    if not is_narrow:
+        table.add_column("samples/s", justify="right", no_wrap=True)
+        table.add_column("", ratio=1, min_width=4)
     table.add_column("ETA", justify="right", no_wrap=True, min_width=5)
     for row in rows:
+        speed = f"{row.samples_per_second:,.0f}" if row.samples_per_second > 0 else ""
         table.add_row(
             row.name,
             Text(row.doing, style=_style(row.doing)),
@@ -128,8 +133,7 @@ def _table(rows: tuple[Row, ...], picture: Picture, width: int) -> Table:
             f"{int(row.epoch)}/{row.planned_epochs}" if row.planned_epochs else "",
             f"{row.loss:.4f}" if row.loss is not None else "",
             in_percent(row.accuracy) if row.accuracy is not None else "",
-            f"{row.samples_per_second:,.0f}" if row.samples_per_second > 0 else "",
-            ProgressBar(total=1.0, completed=row.done),
+            *(() if is_narrow else (speed, ProgressBar(total=1.0, completed=row.done))),
             in_time(row.eta_seconds) if row.eta_seconds is not None else "",
         )
     return table
