@@ -1,5 +1,6 @@
 """The real trainer as processes, against the real aggregator: the whole method, kills, parking, and ways to fail."""
 
+import faulthandler
 import hashlib
 import json
 import os
@@ -14,10 +15,12 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+import structlog
 import torch
 
 from distilljob_aggregator.accumulator import Accumulator
 from distilljob_core.exit_codes import ExitCode
+from distilljob_core.results import StudentSummary
 from distilljob_core.softlabels.codecs import codec
 from distilljob_core.spec.base import merge
 from distilljob_core.spec.load import check_job
@@ -25,6 +28,7 @@ from distilljob_core.spec.resolve import resolve_students
 from distilljob_trainer import build
 from distilljob_trainer.cohort import train_together
 from distilljob_trainer.export import load
+from distilljob_trainer.main import main
 from distilljob_trainer.teacher import Classroom
 
 BIN = Path(sys.executable).parent
@@ -127,6 +131,12 @@ class Job:
 
     def start(self, student: str, *options: str) -> Process:
         """Start the next attempt."""
+        folders, environment = self.describe(student)
+        errors = self.folder / f"{student}-{self.attempts[student]}.stderr"
+        return self._start(errors, "distilljob-trainer", *folders, *options, **environment)
+
+    def describe(self, student: str) -> tuple[list[str], dict[str, str]]:
+        """Give arguments and environment of the next attempt."""
         self.attempts[student] += 1
         attempt = str(self.attempts[student])
         own = {
@@ -135,23 +145,22 @@ class Job:
             "DISTILLJOB_POD_UID": f"pod-{student}-{attempt}",
             "DISTILLJOB_AGGREGATOR": f"file:{self.folder}/state/grpc.address",
         }
-        folders = f"--checkpoints={self.folder}/{student}", f"--data={self.folder}/data"
-        errors = self.folder / f"{student}-{attempt}.stderr"
-        return self._start(errors, "distilljob-trainer", *folders, *options, **own)
+        return [f"--checkpoints={self.folder}/{student}", f"--data={self.folder}/data"], self._common() | own
 
     def _start(self, errors: Path | None, program: str, *arguments: str, **own: str) -> Process:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("DISTILLJOB_")}
-        environment |= {
-            "OMP_NUM_THREADS": "1",
-            "DISTILLJOB_SPEC_FILE": f"{self.folder}/job.json",
-            "DISTILLJOB_NAME": "small",
-            "DISTILLJOB_UID": self.tree["metadata"]["uid"],
-            **own,
-        }
+        environment |= {"OMP_NUM_THREADS": "1", **self._common(), **own}
         command = [str(BIN / program), *arguments, "--bind=127.0.0.1", "--http-port=0"]
         process = Process(command, environment, errors)
         self._stack.callback(process.close)
         return process
+
+    def _common(self) -> dict[str, str]:
+        return {
+            "DISTILLJOB_SPEC_FILE": f"{self.folder}/job.json",
+            "DISTILLJOB_NAME": "small",
+            "DISTILLJOB_UID": self.tree["metadata"]["uid"],
+        }
 
     def run(self) -> None:
         """Run all students to their end, at once."""
@@ -236,6 +245,47 @@ def test_exports_load_and_the_ensemble_is_as_good_as_the_result_says(undisturbed
         p_NK = load(undisturbed.results / "ensemble.json")(x)
     assert (p_NK.argmax(dim=1) == y_N).double().mean().item() == pytest.approx(result["ensemble"]["accuracy"])
     assert p_NK.sum(dim=1).sub(1).abs().max() < 1e-5
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[Job, str], int]]:
+    """Run one attempt without a process of its own, as if Kubernetes asked for its last word."""
+    word = tmp_path / "termination-log"
+    word.touch()
+    monkeypatch.setattr("distilljob_trainer.main.TERMINATION_LOG", word)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def run(job: Job, student: str) -> int:
+        arguments, environment = job.describe(student)
+        return main([*arguments, "--bind=127.0.0.1", "--http-port=0"], environment)
+
+    yield run
+    faulthandler.unregister(signal.SIGTERM)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    structlog.reset_defaults()
+
+
+def test_one_student_without_distillation_is_independent_bit_for_bit(job, in_this_process, tmp_path):
+    alone = {"students": SMALL["students"][1:], "training": {"batchSize": 8}}
+    jobs = [
+        job("md", **alone, method={"distillEpochs": 0}),
+        job("independent", **alone, method={"name": "Independent", "distillEpochs": 0}),
+    ]
+    for one in jobs:
+        assert in_this_process(one, "bn") == ExitCode.DONE
+        one.wait_until_complete()
+    word = (tmp_path / "termination-log").read_bytes()
+    assert len(word) <= 4096
+    assert StudentSummary.model_validate_json(word).name == "bn"
+    md, independent = (one.result() for one in jobs)
+    assert jobs[0].weights() == jobs[1].weights()
+    assert (md["cycles"], independent["cycles"]) == (2, 0)
+    assert md["students"][0]["accuracy"]["independent"] == md["students"][0]["accuracy"]["last"]
+    assert independent["students"][0]["accuracy"]["independent"] is None
+    assert independent["ensemble"]["accuracy"] == independent["students"][0]["accuracy"]["last"]
+    steps = 2 * 2 * -(-180 // 8)
+    assert md["students"][0]["steps"] == independent["students"][0]["steps"] == steps > 50
 
 
 def said(event: str, **fields: object) -> Callable[[Line], bool]:

@@ -5,12 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from distilljob_trainer.evaluate import BLOCK_ROWS, calibrated, disagreement, predict, score
+from distilljob_trainer.evaluate import BLOCK_ROWS, Block, calibrated, disagreement, predict, score
+from distilljob_trainer.selection import EpochAccuracy, Selection
 
 
 def test_the_score_of_known_logits():
-    from distilljob_trainer.evaluate import Block
-
     z_BK = torch.tensor([[2.0, 0.0], [0.0, 2.0], [2.0, 0.0]])
     blocks = iter(
         [Block(torch.arange(2), z_BK[:2], torch.tensor([0, 0])), Block(torch.arange(1), z_BK[2:], torch.tensor([0]))]
@@ -75,3 +74,13 @@ def test_blocks_hold_the_same_samples_from_wherever_a_pass_begins(group):
     assert [len(batch) for batch in whole.batches] == [512, 512, 176]
     assert first.ids_B[0] == BLOCK_ROWS
     assert torch.equal(resumed.batches[0], whole.batches[1])
+
+
+def test_the_hold_out_selects_and_the_test_set_never_does():
+    selection = Selection()
+    for epoch, (holdout, test) in enumerate([(0.5, 0.9), (0.7, 0.6), (0.7, 0.8), (0.6, 0.7)], start=1):
+        selection = selection.after(epoch, EpochAccuracy(holdout, test))
+    assert selection.selected == EpochAccuracy(0.7, 0.6)
+    assert selection.selected_epoch == 2
+    assert selection.optimistic == 0.9
+    assert selection.last == EpochAccuracy(0.6, 0.7)

@@ -96,10 +96,10 @@ def test_a_missing_file_is_named(tmp_path, name):
 def test_weights_of_another_network_are_refused(exported):
     _, folder = exported
     (folder / "bn.safetensors").write_bytes(safetensors.torch.save({"x": torch.zeros(1)}))
-    with pytest.raises(DataError, match="bn.safetensors"):
+    with pytest.raises(DataError, match=r"bn\.safetensors"):
         load(folder / "bn.safetensors")
     (folder / "bn.safetensors").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="bn.safetensors"):
+    with pytest.raises(DataError, match=r"bn\.safetensors"):
         load(folder / "bn.safetensors")
 
 

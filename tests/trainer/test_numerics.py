@@ -108,3 +108,13 @@ def test_autocast_computes_in_bfloat16_and_float32_does_not():
         assert layer(x).dtype == torch.bfloat16
     with numerics.autocast(CPU, "Float32")():
         assert layer(x).dtype == torch.float32
+
+
+def test_a_student_learns_in_bfloat16_with_its_losses_in_float32(group):
+    job = group()
+    student = job.student
+    student.autocast = numerics.autocast(CPU, "BFloat16")
+    _, done = next(job.run())
+    assert done.loss.dtype == torch.float32
+    assert torch.isfinite(done.loss)
+    assert all(parameter.dtype == torch.float32 for parameter in student.model.parameters())

@@ -215,9 +215,19 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(bench, damage, suffix
     steps_saved = sealed_steps(min(job.directory.glob("checkpoint-*.json")))
     run = job.attempt()
     assert run.student.cursor.steps == steps_saved
-    assert not newest.exists()
     run.train()
     assert outcome(run) == outcome(expected)
+
+
+def test_a_checkpoint_of_another_version_is_neither_used_nor_removed(bench):
+    job = bench()
+    job.attempt().save()
+    (path,) = job.directory.glob("checkpoint-*.json")
+    body, tensors = sealed.read(path)
+    sealed.write(path, body | {"invented_later": 1}, tensors)
+    with pytest.raises(Mismatch, match="another version"):
+        job.attempt()
+    assert path.exists()
 
 
 def sealed_steps(path: Path) -> int:
@@ -305,3 +315,12 @@ def test_metrics_have_one_line_an_epoch_and_a_cycle(bench):
     assert [line["cycle"] for line in lines if line["kind"] == "cycle"] == [1, 2]
     assert [line["split"] for line in lines if line["kind"] == "exchange"] == ["train", "train"]
     assert lines[-1]["divergence"] > 0
+
+
+def test_a_checkpoint_knows_which_closes_were_seen_and_where_t_in_ended(bench):
+    job = bench()
+    job.attempt().train()
+    state, _ = Checkpoints(job.directory).newest()
+    assert state.closed_seen == 2
+    tests = [line["test_accuracy"] for line in job.journal() if line["kind"] == "epoch"]
+    assert state.selection.independent == tests[4]

@@ -62,7 +62,7 @@ def test_an_attempt_that_is_no_number_is_named():
 
 
 def test_a_missing_job_file_is_named(tmp_path):
-    with pytest.raises(SpecError, match="absent.json: No such file"):
+    with pytest.raises(SpecError, match=r"absent\.json: No such file"):
         session.read_spec(tmp_path / "absent.json", "bn")
 
 

@@ -74,14 +74,19 @@ class Checkpoints:
         return num_bytes
 
     def newest(self) -> tuple[State, Groups] | None:
-        """Read the newest checkpoint that is whole, and remove damaged ones above it; None when there is none."""
+        """Read the newest checkpoint that is whole; None when there is none.
+
+        Raises:
+            Mismatch: it is whole, but of another version of this program.
+        """
         for path in self._paths():
             try:
                 body, flat = sealed.read(path)
                 return State.model_validate(body), _grouped(flat)
-            except (sealed.Damaged, ValidationError) as error:
-                log.warning("damaged checkpoint removed, the one before it is used", path=str(path), error=str(error))
-                sealed.remove(path)
+            except sealed.Damaged as error:
+                log.warning("a damaged checkpoint is passed over", path=str(path), error=str(error))
+            except ValidationError as error:
+                raise Mismatch(f"{path} was written by another version of distilljob; go on with that one") from error
         return None
 
     def _paths(self) -> list[Path]:

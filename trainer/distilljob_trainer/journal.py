@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from distilljob_core.files import full_storage_named
+
 
 class Journal:
     """Appends lines; what lies behind the offset of a checkpoint is cut off and written again.
@@ -20,13 +22,23 @@ class Journal:
         self._file.truncate(num_bytes)
 
     def write(self, kind: str, **values: Any) -> None:
-        """Append one line."""
-        self._file.write(json.dumps({"kind": kind, **values}).encode() + b"\n")
+        """Append one line.
+
+        Raises:
+            StorageFull: no space left.
+        """
+        with full_storage_named(self.path):
+            self._file.write(json.dumps({"kind": kind, **values}).encode() + b"\n")
 
     def sync(self) -> int:
-        """Make all lines durable; gives the length of the file."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Make all lines durable; gives the length of the file.
+
+        Raises:
+            StorageFull: no space left.
+        """
+        with full_storage_named(self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
         return self._file.tell()
 
     def close(self) -> None:

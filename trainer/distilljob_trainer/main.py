@@ -20,6 +20,8 @@ from distilljob_trainer.session import Settings, run_student
 TERMINATION_LOG: Final = Path("/dev/termination-log")
 """Kubernetes shows what is written here in the pod's status, up to 4096 bytes."""
 
+_LEFT_OUT: Final[Mapping[str, object]] = {"cycles": [], "environment": {}, "ensemble": None, "inexact_reasons": []}
+
 log = structlog.get_logger()
 
 
@@ -111,7 +113,7 @@ def _leave_word(text: str) -> None:
 
 def _short(summary: StudentSummary) -> str:
     """Give the terminal record without its longest parts, so that it fits a termination message."""
-    return summary.model_copy(update={"cycles": [], "environment": {}}).model_dump_json(by_alias=True)
+    return summary.model_copy(update=dict(_LEFT_OUT)).model_dump_json(by_alias=True)
 
 
 def _log_as_json(environ: Mapping[str, str]) -> None:
