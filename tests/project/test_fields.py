@@ -25,7 +25,8 @@ TESTS = {
     "students[].replicas": "core/test_plan.py::test_replicas_become_students_of_their_own",
     "aggregator.teacherHistory": "aggregator/test_rounds_admission.py::test_a_teacher_beyond_the_history_is_gone",
     "checkpoints.intervalSeconds": "trainer/test_resume.py::test_a_kill_anywhere_leaves_no_trace",
-    "placement.maximumConcurrentStudents": "contract/run/test_run.py::test_students_that_take_turns_give_the_weights_of_all_at_once",
+    "placement.maximumConcurrentStudents": "contract/run/test_run.py::"
+    "test_students_that_take_turns_give_the_weights_of_all_at_once",
     "failurePolicy.maxRestartsPerStudent": f"{LIFECYCLE}budget.py::"
     "test_a_student_may_fail_as_often_as_its_budget_says_and_no_more",
     "failurePolicy.maxRestarts": f"{LIFECYCLE}budget.py::test_the_job_has_a_budget_of_its_own",
@@ -41,8 +42,10 @@ TESTS = {
         f"{LIFECYCLE}hang.py::test_every_phase_has_its_limit",
     ),
     "failurePolicy.hang.maxRestartsPerStudent": f"{LIFECYCLE}hang.py::test_hangs_have_a_lower_budget_of_their_own",
-    "failurePolicy.onDivergence": f"{LIFECYCLE}restarts.py::test_a_diverged_student_is_dropped_where_the_job_can_spare_it",
-    "failurePolicy.onBudgetExhausted": f"{LIFECYCLE}budget.py::test_a_student_without_restarts_left_leaves_where_the_job_can_spare_it",
+    "failurePolicy.onDivergence": f"{LIFECYCLE}restarts.py::"
+    "test_a_diverged_student_is_dropped_where_the_job_can_spare_it",
+    "failurePolicy.onBudgetExhausted": f"{LIFECYCLE}budget.py::"
+    "test_a_student_without_restarts_left_leaves_where_the_job_can_spare_it",
     "quorum.minimumStudents": "contract/test_exchange.py::"
     "test_a_round_closes_at_its_deadline_with_the_quorum_and_the_late_student_follows",
     "quorum.cycleDeadlineSeconds": "contract/test_exchange.py::"
