@@ -121,7 +121,7 @@ class Coordinator:
         if isinstance(answer, Opened):
             _log.info("opened", student=student, round=str(offer.round), upload=answer.upload, weight=offer.weight)
             return 0
-        return await self.sync(student, admission.accepts_rows(self.state, student).number)
+        return await self._sync(student, admission.accepts_rows(self.state, student).number)
 
     @asynccontextmanager
     async def upload(self, student: str, token: int) -> AsyncIterator[UploadStream]:
@@ -135,7 +135,9 @@ class Coordinator:
         if len(self._streams) >= MAXIMUM_STREAMS:
             raise Busy(f"{MAXIMUM_STREAMS} uploads are running; come back after a moment")
         number = admission.accepts_rows(self.state, student).number
-        stream = UploadStream(partial(self._take, student, token, number), partial(self.sync, student, number))
+        stream = UploadStream(
+            partial(self._take, student, token, number), partial(self._commit, student, token, number)
+        )
         self._streams[student] = stream
         started_seconds = time.monotonic()
         try:
@@ -192,13 +194,6 @@ class Coordinator:
         if await self.ledger.decide(question) is not None:
             _log.info("finished", student=student, attempt=summary.attempt)
 
-    async def sync(self, student: str, upload: int) -> int:
-        """Make an upload's rows durable, and known as such; gives their number."""
-        rows = await self.in_pool(self._directory.sync, student, upload)
-        self.ledger.observe(RowsDurable(student, upload, rows))
-        self.live.progress(student, time.time())
-        return rows
-
     def cut(self, student: str, error: DistillJobError) -> None:
         """End a student's upload stream."""
         if student in self._streams:
@@ -215,6 +210,19 @@ class Coordinator:
         self.traffic.up_bytes += num_bytes
         self._metrics.exchange_bytes.labels("up").inc(num_bytes)
         return num_bytes
+
+    async def _commit(self, student: str, token: int, upload: int) -> int:
+        admission.holder(self.state, token)
+        rows = await self._sync(student, upload)
+        admission.holder(self.state, token)
+        return rows
+
+    async def _sync(self, student: str, upload: int) -> int:
+        """Make an upload's rows durable, and known as such; gives their number."""
+        rows = await self.in_pool(self._directory.sync, student, upload)
+        self.ledger.observe(RowsDurable(student, upload, rows))
+        self.live.progress(student, time.time())
+        return rows
 
     async def _end_stream(self, student: str) -> None:
         """End a student's older stream, and wait until it adds no more rows."""

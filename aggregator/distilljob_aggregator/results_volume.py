@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -51,13 +52,16 @@ def _room_needed(path: Path) -> Iterator[None]:
 
 
 class IncomingFile:
-    """One file on its way into the volume; `finish` makes it appear, anything else leaves no trace."""
+    """One file on its way into the volume; `finish` makes it appear, anything else leaves no trace.
 
-    def __init__(self, path: Path, size_bytes: int, sha256: str) -> None:
+    The number keeps apart those that come under the same name at the same time: a broken stream and its successor.
+    """
+
+    def __init__(self, path: Path, number: int, size_bytes: int, sha256: str) -> None:
         self._path = path
         self._size_bytes = size_bytes
         self._sha256 = sha256
-        self._temporary = path.with_name(f".{path.name}.part")
+        self._temporary = path.with_name(f".{path.name}.{number}.part")
         self._digest = hashlib.sha256()
         self._num_bytes = 0
         with _room_needed(path):
@@ -107,6 +111,7 @@ class ResultsVolume:
     def __init__(self, folder: Path, students: Sequence[str]) -> None:
         self._folder = folder
         self._students = students
+        self._numbers = count(1)
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in folder.glob(".*.part"):
             leftover.unlink()
@@ -119,7 +124,7 @@ class ResultsVolume:
         """
         if self._owner(name) != student:
             raise UnknownStudent(f"{name!r} is no file name of {student}: use {student}.*, or {student}-*, no folders")
-        return IncomingFile(self._folder / name, size_bytes, sha256)
+        return IncomingFile(self._folder / name, next(self._numbers), size_bytes, sha256)
 
     def write_results(self, state: State) -> None:
         """Write ensemble.json and result.json.

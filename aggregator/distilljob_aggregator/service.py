@@ -125,6 +125,7 @@ class Service:
         try:
             async for chunk in _chunks(context):
                 await in_pool(incoming.write, chunk)
+            self._caller(context, header.token)
             await in_pool(incoming.finish)
         finally:
             await in_pool(incoming.close)

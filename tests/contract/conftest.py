@@ -48,6 +48,8 @@ class Aggregator:
         return f"file:{self.state}/grpc.address"
 
     def start(self, *more: str) -> None:
+        if self.process is not None and self.process.poll() is not None:
+            self.process.stdin.close()
         for name in ("grpc.address", "http.address"):
             (self.state / name).unlink(missing_ok=True)
         argv = [sys.executable, "-c", "import sys; from distilljob_aggregator.main import main; sys.exit(main())"]
@@ -225,7 +227,7 @@ def start_aggregator(tmp_path: Path) -> Iterator[Callable[..., Aggregator]]:
     yield start
     for aggregator in started:
         if aggregator.process is not None:
-            aggregator.kill()
+            aggregator.stop()
 
 
 @pytest.fixture

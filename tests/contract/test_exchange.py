@@ -135,7 +135,9 @@ def test_a_job_interrupted_before_its_end_exits_143_and_goes_on(start_aggregator
 
 def test_the_wish_to_stop_reaches_everybody_in_the_close_record(start_aggregator, spec, make_student):
     aggregator = start_aggregator(spec("a", "b", cycles=9))
+    aggregator.kill()
     aggregator.wish(stopAfterCycle=1, dropped=[])
+    aggregator.start()
     students = [make_student(aggregator, name) for name in "ab"]
     for student in students:
         student.join()

@@ -1,6 +1,7 @@
 """Kills, fences, garbage, damage and full disks: nothing of it shows in a teacher."""
 
 import os
+import signal
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from distilljob_core.errors import (
     StateLost,
     UnknownStudent,
 )
-from distilljob_core.exchange import Report, RoundKey, SplitShape
+from distilljob_core.exchange import Directive, NeedRows, Report, RoundKey, SplitShape
 from distilljob_core.phases import StudentPhase
 from distilljob_core.rpc import aggregator_pb2 as pb
 from distilljob_core.rpc.methods import METHODS, TOKEN_METADATA
@@ -346,7 +347,7 @@ def test_a_full_results_volume_is_waited_for(start_aggregator, spec, make_studen
     student = joined(make_student, aggregator, "a", on_progress=lambda: retries.append(1))["a"]
     weights = tmp_path / "weights"
     weights.write_bytes(b"w" * 3_000_000)
-    (aggregator.results / ".a.bin.part").symlink_to("/dev/full")
+    (aggregator.results / ".a.bin.1.part").symlink_to("/dev/full")
     student.client.publish(weights, "a.bin")
     assert (aggregator.results / "a.bin").read_bytes() == weights.read_bytes()
     assert aggregator.rejected("ResultsFull") == 1
@@ -422,6 +423,118 @@ def test_a_client_that_is_closed_stops_trying(make_student, start_aggregator, sp
         student.client.close()
         with pytest.raises((grpc.RpcError, Retryable)):
             waiting.result(30)
+
+
+def test_a_teacher_that_has_no_room_is_waited_for_and_said_to_be(start_aggregator, spec, make_student, reference):
+    aggregator = start_aggregator(spec("a"))
+    student = joined(make_student, aggregator, "a")["a"]
+    (aggregator.state / "teachers" / ".00001-train.frames.tmp").symlink_to("/dev/full")
+    student.upload(TRAIN)
+    aggregator.until(lambda: aggregator.table().storage_full == "State")
+    record = student.wait(TRAIN)
+    assert student.teacher(TRAIN).tobytes() == reference(record, {"a": student}).tobytes()
+    aggregator.until(lambda: aggregator.table().storage_full is None)
+
+
+def test_results_that_have_no_room_keep_a_job_from_being_complete(start_aggregator, spec, make_student):
+    aggregator = start_aggregator(spec("a", method={"name": "Independent"}))
+    student = joined(make_student, aggregator, "a")["a"]
+    last = RoundKey(1, Split.EVALUATION)
+    student.upload(last)
+    student.wait(last)
+    (aggregator.results / ".result.json.tmp").symlink_to("/dev/full")
+    student.client.finish(student.summary())
+    aggregator.until(lambda: aggregator.table().storage_full == "Results")
+    assert not aggregator.table().complete
+    aggregator.until(lambda: aggregator.table().complete)
+    assert (aggregator.results / "result.json").exists()
+
+
+def test_rows_that_rot_on_the_disk_are_asked_for_again(start_aggregator, spec, make_student, reference):
+    aggregator = start_aggregator(spec("a", "b"))
+    students = joined(make_student, aggregator, "a", "b")
+    students["a"].upload(TRAIN)
+    aggregator.kill()
+    aggregator.start()
+    aggregator.until(aggregator.is_ready)
+    (file,) = (aggregator.state / "spool" / "00001-train").iterdir()
+    with file.open("r+b") as opened:
+        opened.seek(-1, os.SEEK_END)
+        opened.write(b"\xee")
+    students["b"].upload(TRAIN)
+    aggregator.until(lambda: "upload damaged" in aggregator.log.read_text())
+    assert students["a"].client.wait(TRAIN) == NeedRows(4000)
+    assert students["a"].upload(TRAIN) is None
+    record = students["a"].wait(TRAIN)
+    assert students["b"].teacher(TRAIN).tobytes() == reference(record, students).tobytes()
+
+
+def test_a_frozen_aggregator_is_given_up_and_tried_again(start_aggregator, spec, make_student, reference, tmp_path):
+    aggregator = start_aggregator(spec("a"))
+    retries = []
+    student = joined(make_student, aggregator, "a", stall_seconds=0.5, on_progress=lambda: retries.append(1))["a"]
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"w" * 30_000_000)
+
+    def thawed_after(work):
+        """Do something while the aggregator stands still for a while."""
+        retries.clear()
+        aggregator.process.send_signal(signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as pool:
+            working = pool.submit(work)
+            aggregator.until(lambda: len(retries) >= 1)
+            aggregator.process.send_signal(signal.SIGCONT)
+            return working.result(60)
+
+    assert student.client.open(student.offer(TRAIN)) == 0
+
+    def source(first_row):
+        for number, block in enumerate(student.blocks(TRAIN)(first_row)):
+            if number == 2 and not retries:
+                aggregator.process.send_signal(signal.SIGSTOP)
+            yield block
+
+    with ThreadPoolExecutor(1) as pool:
+        uploading = pool.submit(student.client.upload, student.offer(TRAIN), source)
+        aggregator.until(lambda: len(retries) >= 1)
+        aggregator.process.send_signal(signal.SIGCONT)
+        assert uploading.result(60) is None
+    record = student.wait(TRAIN)
+    thawed_after(lambda: student.client.publish(weights, "a.bin"))
+    assert (aggregator.results / "a.bin").read_bytes() == weights.read_bytes()
+    teacher = thawed_after(lambda: student.teacher(TRAIN))
+    assert teacher.tobytes() == reference(record, {"a": student}).tobytes()
+
+
+def test_a_heartbeat_to_an_absent_aggregator_says_go_on(start_aggregator, spec, make_student):
+    aggregator = start_aggregator(spec("a"))
+    student = joined(make_student, aggregator, "a")["a"]
+    aggregator.kill()
+    assert student.client.heartbeat(Report(StudentPhase.INDEPENDENT)) is Directive.GO_ON
+    (aggregator.state / "grpc.address").unlink()
+    assert student.client.heartbeat(Report(StudentPhase.INDEPENDENT)) is Directive.GO_ON
+
+
+def test_a_taken_port_is_named(start_aggregator, spec):
+    aggregator = start_aggregator(spec("a"))
+    _, port = address_of(aggregator)
+    aggregator.stop()
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(AssertionError):
+        aggregator.start(f"--grpc-port={port}")
+    assert f"cannot listen on 127.0.0.1:{port}" in aggregator.log.read_text()
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(AssertionError):
+        aggregator.start(f"--http-port={port}")
+    assert aggregator.log.read_text().count(f"cannot listen on 127.0.0.1:{port}") == 2
+
+
+def test_an_aggregator_without_a_job_says_what_it_needs(start_aggregator, spec):
+    aggregator = start_aggregator(spec("a"))
+    aggregator.stop()
+    aggregator.env["DISTILLJOB_SPEC_FILE"] = "/nowhere/job.json"
+    with pytest.raises(AssertionError):
+        aggregator.start()
+    assert aggregator.process.wait(30) == 80
+    assert "/nowhere/job.json" in aggregator.log.read_text()
 
 
 def address_of(aggregator):
