@@ -1,6 +1,7 @@
 """Several students in one process and one thread, in step with each other: the reference for the exchange."""
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 
 from distilljob_core.exchange import RoundKey
 from distilljob_core.softlabels.frames import Split
@@ -29,7 +30,8 @@ def train_together(
             return
         for student in waiting:
             _offer(student, data, rules, classroom)
-        lesson = classroom.teach(RoundKey(waiting[0].cursor.cycle))
+        taught = classroom.teach(RoundKey(waiting[0].cursor.cycle))
+        lesson = replace(taught, p_NK=taught.p_NK.to(data.train.device))
 
 
 def _until_exchange(events: Generator[Event, Lesson | None, None], answer: Lesson | None) -> Iterator[Event]:

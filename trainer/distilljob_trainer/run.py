@@ -90,7 +90,8 @@ class Run:
         progress, data, model, rules = self.around.progress, self.task.data, self.student.model, self.task.rules
         before = progress.fold()
         progress.enter(StudentPhase.LABELING)
-        digest = labels.source_digest(model, self.notes.numerics.environment())
+        numerics = {**self.notes.numerics.environment(), "differing": self.notes.inexact_reasons}
+        digest = labels.source_digest(model, numerics)
         part = labels.contribution(model, data, rules, key, digest, self.watch)
         self._check_finite(torch.tensor(part.offer.cross_entropy), "at or before")
         source = labels.label_source(model, data, rules, key.split, self._watch_labels)
