@@ -39,9 +39,10 @@ def test_rows_that_a_sync_lost_are_taken_again_and_count_once(job, monkeypatch):
     def fail(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patched, pytest.raises(StorageFull):
+    with monkeypatch.context() as patched:
         patched.setattr(os, "fdatasync", fail)
-        job.directory.sync("a", 1)
+        with pytest.raises(StorageFull):
+            job.directory.sync("a", 1)
     assert job.open("a") == 2
     job.rows("a", 2, 3)
     job.all_rows("a")

@@ -28,6 +28,7 @@ from distilljob_core.errors import (
 from distilljob_core.exchange import Directive, NeedRows, Report, RoundKey, SplitShape
 from distilljob_core.phases import StudentPhase
 from distilljob_core.rpc import aggregator_pb2 as pb
+from distilljob_core.rpc import messages
 from distilljob_core.rpc.methods import METHODS, TOKEN_METADATA
 from distilljob_core.rpc.status import error_from
 from distilljob_core.softlabels.codecs import codec
@@ -166,30 +167,37 @@ def test_a_stream_of_the_same_attempt_that_begins_anew_replaces_the_old_one(
     assert twin.teacher(TRAIN).tobytes() == reference(record, {"a": student}).tobytes()
 
 
-def test_a_lying_digest_is_a_conflict_once_and_cured_by_a_fresh_one(start_aggregator, spec, make_student, reference):
-    aggregator = start_aggregator(spec("a", "b"))
-    students = joined(make_student, aggregator, "a", "b")
-    student = students["a"]
-    token = student.join().token
-    raw = raw_upload(aggregator, token)
+def test_a_block_that_comes_again_counts_once_and_a_different_one_is_a_conflict(
+    start_aggregator, spec, make_student, reference
+):
+    aggregator = start_aggregator(spec("a"))
+    student = joined(make_student, aggregator, "a")["a"]
+    raw = raw_upload(aggregator, student.join().token)
     assert student.client.open(student.offer(TRAIN)) == 0
-    other = frames_of(student, np.roll(student.labels(TRAIN), 1, axis=1))
-    same = frames_of(student, student.labels(TRAIN))
+    same = frames_of(student, student.labels(TRAIN)[:1000])
+    other = frames_of(student, np.roll(student.labels(TRAIN)[:1000], 1, axis=1))
+    assert raw(same + same)[-1] == 1000
     with pytest.raises(Conflict):
-        raw(same[:1] + other[:1])
-    assert raw(same[:1] + same[:1])
-    digests = []
-    call = student.client.upload
-
-    def source(first_row):
-        digests.append(first_row)
-        return student.blocks(TRAIN)(first_row)
-
-    assert call(student.offer(TRAIN), source) is None
-    students["b"].upload(TRAIN)
+        raw(other)
+    assert student.upload(TRAIN) is None
     record = student.wait(TRAIN)
-    assert student.teacher(TRAIN).tobytes() == reference(record, students).tobytes()
+    assert student.teacher(TRAIN).tobytes() == reference(record, {"a": student}).tobytes()
+
+
+def test_a_digest_that_lied_is_replaced_by_a_fresh_one(start_aggregator, spec, make_student, reference, monkeypatch):
+    aggregator = start_aggregator(spec("a"))
+    student = joined(make_student, aggregator, "a")["a"]
+    student.client.open(student.offer(TRAIN))
+    other = frames_of(student, np.roll(student.labels(TRAIN)[:1000], 1, axis=1))
+    raw_upload(aggregator, student.join().token)(other)
+    honest = messages.open_from_message
+    answers = iter([lambda _: 0])
+    monkeypatch.setattr(messages, "open_from_message", lambda reply: next(answers, honest)(reply))
+    assert student.upload(TRAIN) is None
     assert aggregator.rejected("Conflict") == 1
+    record = student.wait(TRAIN)
+    assert record.contributions[0].source_digest.startswith("a-1-1-")
+    assert student.teacher(TRAIN).tobytes() == reference(record, {"a": student}).tobytes()
 
 
 @pytest.mark.parametrize(
@@ -472,32 +480,35 @@ def test_rows_that_rot_on_the_disk_are_asked_for_again(start_aggregator, spec, m
 def test_a_frozen_aggregator_is_given_up_and_tried_again(start_aggregator, spec, make_student, reference, tmp_path):
     aggregator = start_aggregator(spec("a"))
     retries = []
-    student = joined(make_student, aggregator, "a", stall_seconds=0.5, on_progress=lambda: retries.append(1))["a"]
+    options = {"stall_seconds": 0.5, "on_progress": lambda: retries.append(1)}
+    shapes = {Split.TRAIN: SplitShape(60_000, 100, "t"), Split.EVALUATION: SplitShape(10, 100, "e")}
+    student = joined(make_student, aggregator, "a", shapes=shapes, **options)["a"]
     weights = tmp_path / "weights"
     weights.write_bytes(b"w" * 30_000_000)
 
     def thawed_after(work):
-        """Do something while the aggregator stands still for a while."""
-        retries.clear()
+        """Do something while the aggregator stands still, until that was noticed."""
         aggregator.process.send_signal(signal.SIGSTOP)
+        retries.clear()
         with ThreadPoolExecutor(1) as pool:
             working = pool.submit(work)
             aggregator.until(lambda: len(retries) >= 1)
             aggregator.process.send_signal(signal.SIGCONT)
             return working.result(60)
 
-    assert student.client.open(student.offer(TRAIN)) == 0
+    streaming, frozen = threading.Event(), threading.Event()
 
     def source(first_row):
         for number, block in enumerate(student.blocks(TRAIN)(first_row)):
-            if number == 2 and not retries:
-                aggregator.process.send_signal(signal.SIGSTOP)
+            if number == 2:
+                streaming.set()
+                frozen.wait(30)
             yield block
 
     with ThreadPoolExecutor(1) as pool:
         uploading = pool.submit(student.client.upload, student.offer(TRAIN), source)
-        aggregator.until(lambda: len(retries) >= 1)
-        aggregator.process.send_signal(signal.SIGCONT)
+        streaming.wait(30)
+        thawed_after(frozen.set)
         assert uploading.result(60) is None
     record = student.wait(TRAIN)
     thawed_after(lambda: student.client.publish(weights, "a.bin"))

@@ -60,7 +60,8 @@ class AggregatorClient:
     Args:
         address: host:port, or file:PATH of a file that holds it; read again before every new connection.
         tls_dir: holds tls.crt, tls.key and ca.crt; the certificate's only URI SAN is names.student_identity().
-        on_progress: called at every durable or fetched row, published chunk and retry: signs that nothing hangs.
+        on_progress: called at every acknowledgement, fetched block, published chunk and retry, from any thread:
+            signs that nothing hangs.
         stall_seconds: a stream without progress for this long is begun again.
     """
 

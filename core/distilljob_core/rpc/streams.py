@@ -31,8 +31,9 @@ T = TypeVar("T")
 class Inbox(Generic[T]):
     """What a stream brings, in order, at most a few messages ahead of the reader."""
 
-    def __init__(self, call: Any, messages_ahead: int = 0) -> None:
+    def __init__(self, call: Any, messages_ahead: int = 0, on_message: Callable[[], None] = lambda: None) -> None:
         self._call = call
+        self._on_message = on_message
         self._messages: queue.Queue[Any] = queue.Queue(messages_ahead)
         threading.Thread(target=self._read, name="distilljob-inbox", daemon=True).start()
 
@@ -61,6 +62,7 @@ class Inbox(Generic[T]):
         try:
             for message in self._call:
                 self._messages.put(message)
+                self._on_message()
             self._messages.put(_END)
         except grpc.RpcError as error:
             self._messages.put(error)
@@ -72,12 +74,11 @@ class UploadStream:
     def __init__(
         self, start: Callable[[Iterator[bytes]], Any], on_durable: Callable[[], None], stall_seconds: float
     ) -> None:
-        self._on_durable = on_durable
         self._stall_seconds = stall_seconds
         self._frames: queue.Queue[bytes | None] = queue.Queue(_FRAMES_AHEAD)
         self._ended = threading.Event()
         self._call = start(iter(self._frames.get, None))
-        self._acks: Inbox[pb.UploadAck] = Inbox(self._call)
+        self._acks: Inbox[pb.UploadAck] = Inbox(self._call, on_message=on_durable)
         if not self._call.add_callback(self._release):
             self._release()
 
@@ -100,7 +101,7 @@ class UploadStream:
         """Say that no more rows come, and wait until all are durable."""
         self._frames.put(None, timeout=self._stall_seconds)
         while self._acks.next(self._stall_seconds) is not None:
-            self._on_durable()
+            pass
 
     def close(self) -> None:
         """End the stream, finished or not."""
