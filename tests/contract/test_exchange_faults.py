@@ -477,22 +477,25 @@ def test_rows_that_rot_on_the_disk_are_asked_for_again(start_aggregator, spec, m
     assert students["b"].teacher(TRAIN).tobytes() == reference(record, students).tobytes()
 
 
-def test_a_frozen_aggregator_is_given_up_and_tried_again(start_aggregator, spec, make_student, reference, tmp_path):
+def test_a_frozen_aggregator_is_given_up_and_tried_again(
+    start_aggregator, spec, make_student, reference, tmp_path, monkeypatch
+):
     aggregator = start_aggregator(spec("a"))
-    retries = []
-    options = {"stall_seconds": 0.5, "on_progress": lambda: retries.append(1)}
     shapes = {Split.TRAIN: SplitShape(60_000, 100, "t"), Split.EVALUATION: SplitShape(10, 100, "e")}
-    student = joined(make_student, aggregator, "a", shapes=shapes, **options)["a"]
+    student = joined(make_student, aggregator, "a", shapes=shapes, stall_seconds=0.3)["a"]
     weights = tmp_path / "weights"
     weights.write_bytes(b"w" * 30_000_000)
+    begun = []
+    make_call = student.client._call
+    monkeypatch.setattr(student.client, "_call", lambda name: begun.append(name) or make_call(name))
 
-    def thawed_after(work):
-        """Do something while the aggregator stands still, until that was noticed."""
+    def while_frozen(name, work):
+        """Do something while the aggregator stands still, until this call has been given up and made again."""
         aggregator.process.send_signal(signal.SIGSTOP)
-        retries.clear()
+        begun.clear()
         with ThreadPoolExecutor(1) as pool:
             working = pool.submit(work)
-            aggregator.until(lambda: len(retries) >= 1)
+            aggregator.until(lambda: begun.count(name) >= 2)
             aggregator.process.send_signal(signal.SIGCONT)
             return working.result(60)
 
@@ -508,12 +511,16 @@ def test_a_frozen_aggregator_is_given_up_and_tried_again(start_aggregator, spec,
     with ThreadPoolExecutor(1) as pool:
         uploading = pool.submit(student.client.upload, student.offer(TRAIN), source)
         streaming.wait(30)
-        thawed_after(frozen.set)
+        aggregator.process.send_signal(signal.SIGSTOP)
+        begun.clear()
+        frozen.set()
+        aggregator.until(lambda: "Open" in begun)
+        aggregator.process.send_signal(signal.SIGCONT)
         assert uploading.result(60) is None
     record = student.wait(TRAIN)
-    thawed_after(lambda: student.client.publish(weights, "a.bin"))
+    while_frozen("Publish", lambda: student.client.publish(weights, "a.bin"))
     assert (aggregator.results / "a.bin").read_bytes() == weights.read_bytes()
-    teacher = thawed_after(lambda: student.teacher(TRAIN))
+    teacher = while_frozen("Result", lambda: student.teacher(TRAIN))
     assert teacher.tobytes() == reference(record, {"a": student}).tobytes()
 
 
