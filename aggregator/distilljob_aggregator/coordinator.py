@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -109,12 +109,14 @@ class Coordinator:
         self.live.hear(student, report, time.time())
         return Directive.PARK if self.state.students[student].is_parked else Directive.GO_ON
 
-    async def open(self, student: str, offer: Offer) -> int | CloseRecord:
+    async def open(self, student: str, token: int, offer: Offer) -> int | CloseRecord:
         """Answer an announcement of soft labels."""
         if not self.is_loaded:
             raise TeacherNotReady("the aggregator is reading its spool after a restart")
         await self._end_stream(student)
-        answer = await self.ledger.decide(lambda state: admission.open_round(state, student, offer))
+        answer = await self.ledger.decide(
+            lambda state: admission.open_round(state, admission.holder(state, token), offer)
+        )
         if isinstance(answer, CloseRecord):
             return answer
         await self.in_pool(self._directory.align, lambda: self.state)
@@ -134,7 +136,7 @@ class Coordinator:
         await self._end_stream(student)
         if len(self._streams) >= MAXIMUM_STREAMS:
             raise Busy(f"{MAXIMUM_STREAMS} uploads are running; come back after a moment")
-        number = admission.accepts_rows(self.state, student).number
+        number = admission.accepts_rows(self.state, admission.holder(self.state, token)).number
         stream = UploadStream(
             partial(self._take, student, token, number), partial(self._commit, student, token, number)
         )
@@ -154,14 +156,16 @@ class Coordinator:
         while True:
             changed = self.ledger.changed
             admission.holder(self.state, token)
-            answer = admission.wait(self.state, student, key) if self.is_loaded else NotYet(())
+            answer = admission.wait(self.state, student, key)
+            if isinstance(answer, NeedRows) and not self.is_loaded:
+                answer = NotYet(())
             patience = HEARTBEAT_SECONDS if self.state.students[student].is_parked else WAIT_SECONDS
             left_seconds = started_seconds + patience - time.monotonic()
             if not isinstance(answer, NotYet) or left_seconds <= 0:
                 return answer
             await wait_for(changed, left_seconds)
 
-    async def teacher(self, student: str, token: int, key: RoundKey, first_row: int) -> AsyncIterator[bytes]:
+    async def teacher(self, student: str, token: int, key: RoundKey, first_row: int) -> AsyncGenerator[bytes, None]:
         """Give a stored teacher's frames from a row on."""
         admission.fetch(self.state, key)
         num_rows = self.state.num_rows(key)
@@ -182,10 +186,11 @@ class Coordinator:
         finally:
             teacher.close()
 
-    async def finish(self, student: str, summary: StudentSummary) -> None:
+    async def finish(self, student: str, token: int, summary: StudentSummary) -> None:
         """Take a student's terminal record; a second one changes nothing."""
 
         def question(state: State) -> Finished | None:
+            admission.holder(state, token)
             if state.active is not None:
                 raise NotOpen(f"{state.active} is still open; a student finishes after the evaluation round")
             known = state.students[student].summary
@@ -226,8 +231,7 @@ class Coordinator:
 
     async def _end_stream(self, student: str) -> None:
         """End a student's older stream, and wait until it adds no more rows."""
-        stream = self._streams.get(student)
-        if stream is not None:
+        while (stream := self._streams.get(student)) is not None:
             stream.cut(Busy("another stream of this student has begun"))
             await stream.ended.wait()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import aclosing
 from functools import wraps
 from typing import Any, Final, TypeVar
 
@@ -84,7 +85,9 @@ class Service:
         """Answer an announcement of soft labels."""
         message = parse("Open", request)
         student = self._caller(context, message.token)
-        return messages.open_to_message(await self._coordinator.open(student, messages.offer_from_message(message)))
+        return messages.open_to_message(
+            await self._coordinator.open(student, message.token, messages.offer_from_message(message))
+        )
 
     @errors_as_status
     async def Upload(self, _: Any, context: Context) -> None:
@@ -112,8 +115,9 @@ class Service:
         message = parse("Result", request)
         student = self._caller(context, message.token)
         key = messages.round_from_message(message.round)
-        async for frame in self._coordinator.teacher(student, message.token, key, message.first_row):
-            await _in_time(context.write(frame))
+        async with aclosing(self._coordinator.teacher(student, message.token, key, message.first_row)) as frames:
+            async for frame in frames:
+                await _in_time(context.write(frame))
 
     @errors_as_status
     async def Publish(self, _: Any, context: Context) -> pb.PublishReply:
@@ -136,7 +140,7 @@ class Service:
         """Take a terminal record."""
         message = parse("Finish", request)
         student = self._caller(context, message.token)
-        await self._coordinator.finish(student, _summary(student, message.summary_json))
+        await self._coordinator.finish(student, message.token, _summary(student, message.summary_json))
         return pb.FinishReply()
 
     def _caller(self, context: Context, token: int) -> str:
