@@ -211,13 +211,11 @@ class Coordinator:
     async def _take(self, student: str, token: int, upload: int, frame: bytes) -> int:
         admission.holder(self.state, token)
         num_bytes = await self.in_pool(self._directory.take, student, upload, frame)
-        admission.holder(self.state, token)
         self.traffic.up_bytes += num_bytes
         self._metrics.exchange_bytes.labels("up").inc(num_bytes)
         return num_bytes
 
     async def _commit(self, student: str, token: int, upload: int) -> int:
-        admission.holder(self.state, token)
         rows = await self._sync(student, upload)
         admission.holder(self.state, token)
         return rows

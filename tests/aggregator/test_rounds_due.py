@@ -147,6 +147,18 @@ def test_a_student_with_all_its_rows_makes_room_for_one_that_waits(exchange):
     assert job.state.running() == ("b",), "one place is free for the only one that waits"
 
 
+def test_no_more_students_park_than_wait(exchange):
+    job = exchange(joined=False, maximum_concurrent=2)
+    for student in "abc":
+        job.join(student)
+        job.bring(student)
+        job.settle()
+    assert (job.state.active, job.state.running()) == (RoundKey(2), ("b", "c"))
+    job.bring("b", "c")
+    job.settle()
+    assert (job.state.missing(), job.state.running()) == (("a",), ("c",))
+
+
 def test_a_newer_attempt_of_a_parked_student_runs_again(exchange):
     job = exchange(joined=False, maximum_concurrent=1)
     for student in "abc":
