@@ -10,9 +10,10 @@ import typer
 
 from distilljob import console
 from distilljob.errors import CommandError
+from distilljob_core.errors import DistillJobError
 
-EXIT_CODES = """Exit codes: 0 done · 1 the job failed · 2 bad input, nothing started · 3 not found · 143 ended by a
-signal, the same command goes on."""
+EXIT_CODES = """Exit codes: 0 done · 1 the job failed · 2 bad input, nothing started · 3 not found · 143 ended by
+SIGTERM or Ctrl-C, the same command goes on."""
 
 app = typer.Typer(
     name="distilljob",
@@ -124,6 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CommandError as error:
         console.print_error(error)
         return error.exit_code
+    except DistillJobError as error:
+        console.print_error(CommandError(str(error)))
+        return CommandError.exit_code
     return 0
 
 

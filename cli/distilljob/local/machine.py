@@ -22,6 +22,7 @@ from distilljob_core.spec.resolve import resolve_students
 
 GRACE_SECONDS: Final = 120
 """Time to save after SIGTERM, as a pod gets by default."""
+NUM_LINES: Final = 20
 SIGNALED: Final = 128
 """Exit codes above it name a signal."""
 STALE_SECONDS: Final = 10.0
@@ -171,10 +172,11 @@ def attempt_seen(job_uid: str, student: str, attempt: int, child: Child) -> Atte
 
 
 def last_words(child: Child) -> str:
-    """Give the last line of a process that ended by itself: whoever was ended by a signal had no time for one."""
+    """Give the last line with a word in it of a process that failed by itself; signals leave no time for one."""
     if child.exit_code in (None, ExitCode.DONE) or (child.exit_code or 0) > SIGNALED:
         return ""
-    return " ".join(last_lines(child.log))
+    worded = [line.strip() for line in last_lines(child.log, NUM_LINES) if any(map(str.isalpha, line))]
+    return worded[-1] if worded else ""
 
 
 def lost_attempts(before: JobState) -> dict[str, AttemptSeen]:

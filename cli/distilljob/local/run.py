@@ -22,14 +22,12 @@ from distilljob.local.settings import Device, Settings, settle
 from distilljob.local.signals import Signals
 from distilljob.local.snapshot import differences, snapshot
 from distilljob.local.view import open_view
+from distilljob_core.exit_codes import ExitCode
 from distilljob_core.files import write_atomically
 from distilljob_core.lifecycle.model import Account, JobState, Standing, StudentState, state_from_json
 from distilljob_core.spec.job import DistillJob
 from distilljob_core.spec.load import load_job
 from distilljob_core.spec.resolve import resolve_students
-
-SIGINT_EXIT_CODE = 130
-TERMINATED_EXIT_CODE = 143
 
 
 def run_local(
@@ -65,7 +63,7 @@ def run_local(
                 ended = runner.run()
             finally:
                 view.close()
-        return conclude(ended, runner.state, folder, machine, signals)
+        return conclude(ended, runner.state, folder, machine)
 
 
 def claim(folder: RunFolder, given: JobFile) -> DistillJob:
@@ -139,11 +137,11 @@ def announce(job: DistillJob, folder: RunFolder, settings: Settings, state: JobS
         console.out.print(f"it failed before ({state.outcome.reason.value}); trying again", soft_wrap=True)
 
 
-def conclude(ended: Ended, state: JobState, folder: RunFolder, machine: Machine, signals: Signals) -> int:
+def conclude(ended: Ended, state: JobState, folder: RunFolder, machine: Machine) -> int:
     """Say how it ended; the exit code."""
     if ended is Ended.STOPPED:
         console.out.print("stopped, everything is saved; the same command goes on from here")
-        return SIGINT_EXIT_CODE if signals.stops[0] == 2 else TERMINATED_EXIT_CODE
+        return ExitCode.TERMINATED
     if (aggregator := machine.aggregator.failure) is not None:
         print_aggregator_failure(aggregator)
         return 1

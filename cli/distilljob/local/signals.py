@@ -38,9 +38,9 @@ class Signals:
 
     @contextmanager
     def installed(self) -> Iterator["Signals"]:
-        """Listen within the block; the earlier handlers come back after it."""
-        numbers = (*STOP_SIGNALS, signal.SIGCHLD)
-        before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        """Listen within the block, but not for what was ignored before it; then the earlier handlers come back."""
+        heard = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup
+        before = {number: signal.signal(number, self._on_signal) for number in (*heard, signal.SIGCHLD)}
         wakeup_before = signal.set_wakeup_fd(self._notify.fileno(), warn_on_full_buffer=False)
         try:
             yield self

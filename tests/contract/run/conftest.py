@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -21,6 +22,7 @@ MODELS = '''
 import os
 import time
 
+import torch
 from torch import nn
 
 
@@ -35,7 +37,8 @@ class Slow(nn.Module):
         self.left = leave_after if is_first else 0
 
     def forward(self, x):
-        time.sleep(self.delay)
+        if torch.is_grad_enabled():
+            time.sleep(self.delay)
         if self.training and self.left:
             self.left -= 1
             if self.left == 0:
@@ -88,6 +91,13 @@ class Run:
             if re.search(pattern, line):
                 return line
         raise AssertionError(f"no line matches {pattern!r}:\n{''.join(self.lines)}")
+
+    def until_logged(self, log: str, text: str) -> None:
+        """Wait for a text in the log of one of the run's processes."""
+        path = self.folder / "logs" / log
+        while not path.exists() or text not in path.read_text():
+            assert self.process.poll() is None
+            time.sleep(0.02)
 
     def end(self) -> int:
         """Read on to the end; the exit code."""

@@ -125,17 +125,29 @@ def test_a_killed_runner_leaves_no_process_and_the_same_command_goes_on(distillj
     assert again.state()["students"]["cnn"]["restarts"] == {"node": 1}
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_the_same_command_goes_on_without_a_restart(distilljob_run, number, exit_code):
+def test_a_signal_saves_and_the_same_command_goes_on_without_a_restart(distilljob_run):
     run = distilljob_run(SLOW)
     run.until("cnn: epoch 1/8")
-    run.process.send_signal(number)
-    assert run.end() == exit_code
+    run.process.terminate()
+    assert run.end() == 143
     assert run.children() == {}
     assert "the same command goes on" in run.output
     again = distilljob_run(SLOW)
     assert again.end() == 0, again.output
     assert again.restarts() == {"mlp": 0, "cnn": 0}
+
+
+def test_a_second_signal_waits_for_nobody_and_still_costs_no_restart(distilljob_run):
+    run = distilljob_run("students[cnn].model={name: 'misbehaving:slow', options: {delay: 60}}")
+    run.until_logged("cnn-a1.log", '"event": "joined"')
+    run.process.send_signal(signal.SIGINT)
+    run.until("Suspending")
+    run.process.terminate()
+    assert run.end() == 143
+    assert run.children() == {}
+    cnn = run.state()["students"]["cnn"]
+    assert cnn["last_termination"]["exit_code"] == 128 + signal.SIGKILL
+    assert "restarts" not in cnn
 
 
 def test_a_second_runner_is_refused_with_the_number_of_the_first(distilljob_run):
