@@ -1,0 +1,69 @@
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+
+from distilljob.main import main
+from distilljob_core.crd import crd
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
+
+
+def test_version_is_the_packages(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"distilljob {version('distilljob')}\n"
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["validate"], ["schema"]])
+def test_help_shows_how_to_begin(capsys, command):
+    assert main([*command, "--help"]) == 0
+    assert "distilljob" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [[], ["run"]])
+def test_help_lists_the_exit_codes(capsys, command):
+    main([*command, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    for code in ("0 done", "1 the job failed", "2 bad input", "3 not found", "143 ended by SIGTERM"):
+        assert code in shown
+
+
+def test_schema_is_the_crd_as_yaml(capsys):
+    assert main(["schema"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out) == crd()
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_are_valid(file, capsys):
+    assert main(["validate", str(file)]) == 0
+    assert capsys.readouterr().out.startswith("valid: ")
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["validate"], ["run", "x", "--device", "tpu"]])
+def test_wrong_usage_is_bad_input(arguments, capsys):
+    assert main(arguments) == 2
+    assert "Usage: distilljob" in capsys.readouterr().err
+
+
+def test_an_error_is_one_block_with_every_problem_and_its_fix(job_file, capsys):
+    assert main(["validate", str(job_file), "--set", "method.cylces=2", "--set", "method.temperature=0"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert "is not a valid DistillJob: 2 problems" in " ".join(lines)
+    assert "  spec.method.cylces" in lines
+    assert "      fix: did you mean cycles?" in [line.rstrip() for line in lines]
+    assert "  spec.method.temperature" in lines
+
+
+def test_json_errors_are_json(job_file, capsys):
+    assert main(["validate", str(job_file), "--json", "--set", "method.cylces=2"]) == 2
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert not shown["valid"]
+    assert shown["problems"] == [
+        {"path": "spec.method.cylces", "message": "unknown field", "hint": "did you mean cycles?"}
+    ]
+
+
+def test_a_missing_file_is_not_found(tmp_path, capsys):
+    assert main(["validate", str(tmp_path / "none.yaml")]) == 3
+    assert "no such file" in " ".join(capsys.readouterr().err.split())
