@@ -203,6 +203,16 @@ RULES_BROKEN = {
         "spec.students[1].name",
     ),
     "reserved-name": ({"spec.students.1.name": "aggregator"}, "spec.students[1].name"),
+    "name-of-a-result": ({"spec.students.1.name": "result"}, "spec.students[1].name"),
+    "name-of-selected-weights": ({"spec.students.1.name": "a-selected"}, "spec.students[1].name"),
+    "nesterov-without-momentum": (
+        {"spec.training.optimizer": {"nesterov": True, "momentum": 0}},
+        "spec.training.optimizer.nesterov",
+    ),
+    "nesterov-in-a-student": (
+        {"spec.training.optimizer": {"nesterov": True}, "spec.students.1.training": {"optimizer": {"momentum": 0}}},
+        "spec.students[1].training.optimizer.nesterov",
+    ),
     "too-many-students": ({"spec.students.0.replicas": 64}, "spec.students"),
     "quorum-above-students": ({"spec.quorum.minimumStudents": 3}, "spec.quorum.minimumStudents"),
     "no-epochs": (

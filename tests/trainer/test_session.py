@@ -74,11 +74,6 @@ def test_a_student_that_the_job_does_not_have_is_named(tmp_path, tree):
         session.read_spec(path, "vgg")
 
 
-def test_nesterov_without_momentum_says_what_to_change(group):
-    with pytest.raises(SpecError, match="nesterov needs a momentum"):
-        group(training={"optimizer": {"nesterov": True, "momentum": 0.0}})
-
-
 def test_students_of_one_job_have_one_hold_out_and_own_weights_and_orders(group):
     pair = [{"name": name, "gpus": 0, "model": {"name": "mlp_small"}} for name in ("a", "b")]
     job = group(students=pair)

@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from distilljob_core.errors import SpecError
 from distilljob_core.spec.job import DistillJobSpec
 from distilljob_core.spec.resolve import ResolvedStudent
 from distilljob_core.spec.training import Optimizer
@@ -82,16 +81,10 @@ def build_student(
 
 
 def make_optimizer(model: nn.Module, settings: Optimizer, *, fused: bool) -> torch.optim.Optimizer:
-    """Make the step rule; the schedule sets its learning rate before every step.
-
-    Raises:
-        SpecError: Nesterov's form without momentum.
-    """
+    """Make the step rule; the schedule sets its learning rate before every step."""
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.kind == "AdamW":
         return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay, fused=fused)
-    if settings.nesterov and not settings.momentum:
-        raise SpecError("training.optimizer.nesterov needs a momentum above 0; set one, or nesterov to false")
     return torch.optim.SGD(
         model.parameters(),
         lr=rate,

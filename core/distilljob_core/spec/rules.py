@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from distilljob_core.spec.base import Problem
 from distilljob_core.spec.job import DistillJob
 from distilljob_core.spec.resolve import replica_names, resolve_training, student_names
+from distilljob_core.spec.training import Optimizer
 
 MAXIMUM_NAME_CHARACTERS: Final = 63
 SUFFIX_CHARACTERS: Final = len("--ckpt-12345678")
@@ -45,7 +46,9 @@ def _broken_overrides(job: DistillJob) -> Iterator[Problem]:
     """Check each student's merged settings; null cannot take the place of a value that must be there."""
     for index, student in enumerate(job.spec.students):
         try:
-            resolve_training(job.spec, student)
+            merged = resolve_training(job.spec, student)
+            if student.training is not None and _lacks_momentum(merged.optimizer):
+                yield Problem(f"spec.students[{index}].training.optimizer.nesterov", _NESTEROV)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 below = ".".join(str(step) for step in detail["loc"])
@@ -62,9 +65,18 @@ def _each_student(broken: Callable[[DistillJob, int], bool], below: str) -> Call
     )
 
 
+def _lacks_momentum(optimizer: Optimizer) -> bool:
+    return optimizer.nesterov and optimizer.kind == "SGD" and optimizer.momentum == 0
+
+
 def _is_too_long(job: DistillJob, index: int) -> bool:
     longest = max(len(name) for name in replica_names(job.spec.students[index]))
     return len(job.metadata.name) + longest + SUFFIX_CHARACTERS > MAXIMUM_NAME_CHARACTERS
+
+
+def _is_taken(job: DistillJob, index: int) -> bool:
+    name = job.spec.students[index].name
+    return name in ("aggregator", "ensemble", "result") or name.endswith("-selected")
 
 
 def _is_duplicate(job: DistillJob, index: int) -> bool:
@@ -79,6 +91,7 @@ def _drops(job: DistillJob) -> bool:
 
 
 _DROP_NEEDS_QUORUM: Final = "DropStudent needs quorum.minimumStudents: say how many students must remain"
+_NESTEROV: Final = "needs a momentum above 0: set one, or nesterov to false"
 _ECDNN_CEL: Final = "self.name != 'ECDNN' || "
 
 RULES: Final = (
@@ -103,10 +116,10 @@ RULES: Final = (
     ),
     Rule(
         "spec",
-        "self.students.all(s, s.name != 'aggregator')",
+        "self.students.all(s, !(s.name in ['aggregator', 'ensemble', 'result']) && !s.name.endsWith('-selected'))",
         ".students",
-        "the name aggregator is taken: choose another",
-        _each_student(lambda job, index: "aggregator" in replica_names(job.spec.students[index]), "name"),
+        "aggregator, ensemble, result and names that end in -selected are taken by files of the run: choose another",
+        _each_student(_is_taken, "name"),
     ),
     Rule(
         "spec",
@@ -134,6 +147,13 @@ RULES: Final = (
             lambda job: job.spec.method.independent_epochs + job.spec.method.distill_epochs == 0,
             "spec.method.independentEpochs",
         ),
+    ),
+    Rule(
+        "spec.training.optimizer",
+        "!self.nesterov || self.kind != 'SGD' || self.momentum > 0.0",
+        ".nesterov",
+        _NESTEROV,
+        _when(lambda job: _lacks_momentum(job.spec.training.optimizer), "spec.training.optimizer.nesterov"),
     ),
     Rule(
         "spec.method.ramp",
