@@ -18,6 +18,7 @@ from distilljob_core.exchange import SPLIT_NAMES, CloseRecord, RoundKey, SplitSh
 from distilljob_core.files import sync_directory
 from distilljob_core.softlabels.codecs import Codec
 from distilljob_core.softlabels.frames import pack, rows_per_frame, unpack
+from distilljob_core.softlabels.grid import UPLOAD_TOLERANCE, check_row_sums
 
 _SUFFIX: Final = ".rows"
 
@@ -104,6 +105,7 @@ class Collection:
         if (header.cycle, header.split) != (self.key.cycle, self.key.split):
             raise NotOpen(f"rows of cycle {header.cycle}, {SPLIT_NAMES[header.split]}; collected is {self.key}")
         u_BK = self._codec.decode(rows, self._shape.num_classes)
+        check_row_sums(u_BK, UPLOAD_TOLERANCE)
         held = self._find(student, number)
         with held.lock:
             if held.is_withdrawn:

@@ -32,9 +32,8 @@ class Member(Record):
 
 
 class EnsembleManifest(Record):
-    """ensemble.json: softmax(g_i / t) of each member, averaged with integer weights."""
+    """ensemble.json: the mean of the members' softmax(g_i), with integer weights; t = 1, see decision 0004."""
 
-    temperature: float
     members: list[Member]
 
 
@@ -158,7 +157,7 @@ def ensemble_manifest(state: State) -> EnsembleManifest:
                     student=part.student, model=summary.model, weight=weight, file=artifact.name, sha256=artifact.sha256
                 )
             )
-    return EnsembleManifest(temperature=state.plan.temperature, members=members)
+    return EnsembleManifest(members=members)
 
 
 def run_result(state: State) -> RunResult:
@@ -211,9 +210,9 @@ def _ensemble(summaries: list[StudentSummary], best: str) -> EnsembleOutcome | N
 
 
 def _teacher_gain(summaries: list[StudentSummary]) -> list[float]:
-    """By cycle, as measured by the first student that has it; all measure the same teacher on the same hold-out."""
+    """By cycle, over the best student: with uniform weights each student knows only its own accuracy."""
     gains: dict[int, float] = {}
     for summary in summaries:
         for outcome in summary.cycles:
-            gains.setdefault(outcome.cycle, outcome.teacher_gain)
+            gains[outcome.cycle] = min(outcome.teacher_gain, gains.get(outcome.cycle, 1.0))
     return [gains[cycle] for cycle in sorted(gains)]

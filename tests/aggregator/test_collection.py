@@ -2,11 +2,14 @@
 
 import errno
 import os
+from contextlib import nullcontext
 
+import numpy as np
 import pytest
 
 from distilljob_core.errors import Conflict, NotOpen, RowsOutOfRange, StateLost, StorageFull
 from distilljob_core.exchange import RoundKey
+from distilljob_core.softlabels.codecs import codec
 from distilljob_core.softlabels.frames import Split, pack, unpack
 
 TRAIN = RoundKey(1)
@@ -81,6 +84,16 @@ def test_rows_beyond_the_end_are_refused(job):
     _, rows = unpack(job.frame("a", 0, 2), BYTES_PER_ROW)
     frame = pack(rows, cycle=1, split=Split.TRAIN, first_row=6, bytes_per_row=BYTES_PER_ROW)
     with pytest.raises(RowsOutOfRange, match=r"rows 6\.\.7"):
+        job.directory.take("a", 1, frame)
+
+
+@pytest.mark.parametrize(("sum_of_row", "taken"), [(1.00045, True), (0.99955, True), (1.0007, False), (0.9993, False)])
+def test_rows_must_be_near_enough_to_1_that_any_mean_of_them_passes_at_the_receivers(job, sum_of_row, taken):
+    job.open("a")
+    probs_NK = np.array([[0.5, 0.25, sum_of_row - 0.75]], np.float32)
+    rows = codec("Float16").encode(probs_NK)
+    frame = pack(rows, cycle=1, split=Split.TRAIN, first_row=0, bytes_per_row=BYTES_PER_ROW)
+    with nullcontext() if taken else pytest.raises(RowsOutOfRange, match="row 0 of the block sums to"):
         job.directory.take("a", 1, frame)
 
 

@@ -178,6 +178,8 @@ def test_gains_ensemble_waiting_and_bytes_come_from_where_they_were_measured(fin
     holdout = HoldoutAccuracy(last=1.0, selected=1.0)
     own = summary("c", holdout=holdout, cycles=[outcome], ensemble=ensemble, inexact_reasons=["other GPU"], seconds={})
     job.commit(Finished("c", own, 12.0))
+    weaker = outcome.model_copy(update={"best_accuracy": 0.8, "teacher_gain": 0.15})
+    job.commit(Finished("a", summary("a", cycles=[weaker]), 12.0))
     job.commit(Counted(7, 8))
     result = run_result(job.state)
     assert (result.best, result.ensemble, result.teacher_gain) == ("c", ensemble, [0.05])
@@ -201,4 +203,5 @@ def test_results_are_written_for_people_and_programs(finished, volume):
     results, folder = volume
     results.write_results(finished().state)
     assert json.loads((folder / "result.json").read_text())["teacherGain"] == []
-    assert json.loads((folder / "ensemble.json").read_text())["temperature"] == 3.0
+    members = json.loads((folder / "ensemble.json").read_text())["members"]
+    assert [member["student"] for member in members] == ["a", "b", "c"]
