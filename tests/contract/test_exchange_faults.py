@@ -142,6 +142,27 @@ def test_a_newer_attempt_fences_the_older_one_in_the_middle_of_its_upload(
     assert aggregator.rejected("Fenced") >= 7
 
 
+def test_an_idle_stream_of_an_older_attempt_ends_when_a_newer_one_joins(start_aggregator, spec, make_student):
+    aggregator = start_aggregator(spec("a"))
+    old = make_student(aggregator, "a")
+    token = old.join().token
+    old.client.open(old.offer(TRAIN))
+    (frame, *_) = frames_of(old, old.labels(TRAIN)[:1000])
+    never = threading.Event()
+
+    def frames():
+        yield frame
+        never.wait(30)
+
+    with ThreadPoolExecutor(1) as pool:
+        idle = pool.submit(raw_upload(aggregator, token), frames())
+        aggregator.until(lambda: aggregator.table().students[0].rows_durable == 1000)
+        make_student(aggregator, "a", attempt=2).join()
+        with pytest.raises(Fenced):
+            idle.result(15)
+        never.set()
+
+
 def test_a_stream_of_the_same_attempt_that_begins_anew_replaces_the_old_one(
     start_aggregator, spec, make_student, reference
 ):
