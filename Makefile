@@ -41,7 +41,7 @@ verify: setup ## generated files are up to date
 	@test -z "$$(git status --porcelain -- core/distilljob_core/rpc deploy docs/reference)"
 
 test: setup ## the whole test suite
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
 	$(BIN)/coverage report --fail-under=100 --include="$$($(BIN)/python tools/pure_modules.py)"
 
 lock: setup ## pin again what pyproject.toml asks for

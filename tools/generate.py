@@ -4,8 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
-
+from distilljob.job_file import dump_yaml
 from distilljob_core.crd import crd
 from distilljob_core.reference import field_reference
 
@@ -21,8 +20,7 @@ def generate_protocol() -> None:
 
 def generate_crd() -> None:
     """Write the CustomResourceDefinition."""
-    text = yaml.safe_dump(crd(), sort_keys=False, width=120, allow_unicode=True)
-    (ROOT / "deploy/crds/distilljobs.yaml").write_text(f"# {NOTE}\n{text}", encoding="utf-8")
+    (ROOT / "deploy/crds/distilljobs.yaml").write_text(f"# {NOTE}\n{dump_yaml(crd())}", encoding="utf-8")
 
 
 def generate_reference() -> None:

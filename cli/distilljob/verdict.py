@@ -5,8 +5,11 @@ from typing import Final
 
 from distilljob_core.results import RunResult
 
-NOT_MEASURED: Final = "Whether distillation helped is not measured here: run `distilljob compare`."
-NO_TEACHER: Final = "The students trained without a teacher; whether distillation would help: run `distilljob compare`."
+NOT_MEASURED: Final = (
+    "Whether distillation helped is not measured here: run `distilljob compare` (not built yet; until then the same file "
+    "with --set method.name=Independent, over several seeds)."
+)
+NO_TEACHER: Final = "The students trained without a teacher, to be compared with the same file and method.name MD."
 
 
 def verdict(result: RunResult) -> str:
