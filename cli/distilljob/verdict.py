@@ -6,8 +6,8 @@ from typing import Final
 from distilljob_core.results import RunResult
 
 NOT_MEASURED: Final = (
-    "Whether distillation helped is not measured here: run `distilljob compare` (not built yet; until then the same file "
-    "with --set method.name=Independent, over several seeds)."
+    "Whether distillation helped is not measured here: run `distilljob compare` (not built yet; until then the same "
+    "file with --set method.name=Independent, over several seeds)."
 )
 NO_TEACHER: Final = "The students trained without a teacher, to be compared with the same file and method.name MD."
 

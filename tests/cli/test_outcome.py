@@ -92,8 +92,8 @@ def test_the_verdict_compares_the_ensemble_with_the_best_and_claims_no_more(fini
     assert words == (
         "The ensemble of 2 students reaches 97.00 % on the test set, the best student (cnn, by hold-out accuracy) "
         "96.00 %: 1.00 points more, more than one binomial standard error (0.92 points, 797 test samples). "
-        "Whether distillation helped is not measured here: run `distilljob compare` (not built yet; until then the same "
-        "file with --set method.name=Independent, over several seeds)."
+        "Whether distillation helped is not measured here: run `distilljob compare` (not built yet; until then the "
+        "same file with --set method.name=Independent, over several seeds)."
     )
 
 
