@@ -25,7 +25,7 @@ COLUMNS: Final = (
 
 _LIST_KEYS: Final = {"spec.students": "name", "status.students": "name", "status.conditions": "type"}
 
-_UNWANTED: Final = frozenset({"title", "$defs", "propertyNames", "const", "exclusiveMinimum", "exclusiveMaximum"})
+_UNWANTED: Final = frozenset({"title", "$defs", "propertyNames", "exclusiveMinimum", "exclusiveMaximum"})
 
 Schema = dict[str, Any]
 
@@ -93,8 +93,6 @@ def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
         return _convert_union(node, definitions)
     made = {key: value for key, value in node.items() if key not in _UNWANTED}
     made |= _bounds(node)
-    if "const" in node:
-        made["enum"] = [node["const"]]
     if "items" in node:
         made["items"] = _convert(node["items"], definitions)
     if "properties" in node:
