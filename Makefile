@@ -22,7 +22,7 @@ $(STAMP):
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 
-demo: setup ## train three small networks together, about two minutes after the installation
+demo: setup ## train three small networks together, half a minute after the installation
 	$(BIN)/distilljob run examples/01-digits.yaml --output runs/demo
 
 check: setup ## style, types, imports, budgets, examples
