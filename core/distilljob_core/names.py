@@ -2,8 +2,6 @@
 
 from typing import Final
 
-from distilljob_core.spec.job import API_GROUP
-
 PROTOCOL_VERSION: Final = 1
 
 GRPC_PORT: Final = 8470
@@ -17,14 +15,12 @@ ENV_ATTEMPT: Final = "DISTILLJOB_ATTEMPT"
 ENV_POD_UID: Final = "DISTILLJOB_POD_UID"
 ENV_AGGREGATOR: Final = "DISTILLJOB_AGGREGATOR"
 ENV_TLS_DIR: Final = "DISTILLJOB_TLS_DIR"
-ENV_DATA_DIR: Final = "DISTILLJOB_DATA_DIR"
 
 MOUNT_CONFIG: Final = "/etc/distilljob"
 MOUNT_DATA: Final = "/data"
 MOUNT_CHECKPOINTS: Final = "/checkpoints"
 MOUNT_STATE: Final = "/state"
 MOUNT_RESULTS: Final = "/results"
-MOUNT_TLS: Final = "/var/run/distilljob/tls"
 
 SPEC_FILE_NAME: Final = "job.json"
 """The snapshot of the DistillJob that every process reads."""
@@ -32,11 +28,6 @@ CONTROL_FILE_NAME: Final = "control.json"
 """The wishes that may change while the job runs: stopAfterCycle and dropped students."""
 
 AGGREGATOR: Final = "aggregator"
-
-LABEL_JOB: Final = f"{API_GROUP}/job"
-LABEL_STUDENT: Final = f"{API_GROUP}/student"
-LABEL_ROLE: Final = f"{API_GROUP}/role"
-LABEL_ATTEMPT: Final = f"{API_GROUP}/attempt"
 
 
 def student_attempt(job: str, student: str, attempt: int) -> str:

@@ -68,6 +68,7 @@ KUBECTL = {
     "00": 0,
     "08": 8,
     "1e": "1e",
+    "1e400": "1e400",
     "0x": "0x",
     "1_0.5": 10.5,
     "3.0": 3,
@@ -119,6 +120,10 @@ def test_keys_become_text_as_kubectl_writes_them():
         pytest.param("[1, 2]", "holds no object", id="list"),
         pytest.param("a" * (MAXIMUM_CHARACTERS + 1), "larger than", id="huge"),
         pytest.param("a: !!python/object:os.system x", "could not determine a constructor", id="python-object"),
+        pytest.param("a: !!timestamp 2024-01-01", "could not determine a constructor", id="date"),
+        pytest.param("a: !!set {b}", "could not determine a constructor", id="set"),
+        pytest.param("a: !!bool maybe", "could not determine a constructor", id="no-bool"),
+        pytest.param("a: &a [*a]", "is not YAML: Circular reference", id="endless"),
         pytest.param("[" * 5000, "is not YAML", id="deep"),
     ],
 )
@@ -160,6 +165,12 @@ def test_every_problem_is_reported_at_once_with_its_path():
 def test_rules_are_checked_beside_wrong_fields_when_only_optional_fields_are_wrong():
     found = {problem.path for problem in problems_of({"spec.method.cycles": "x", "spec.quorum.minimumStudents": 3})}
     assert found == {"spec.method.cycles", "spec.quorum.minimumStudents"}
+
+
+def test_rules_never_blame_the_neighbor_of_a_wrong_list_item():
+    student = BASE["spec"]["students"][0]
+    found = problems_of({"spec.students": [student, "oops", {**student, "name": "b"}, {**student, "name": "b"}]})
+    assert {problem.path for problem in found} == {"spec.students[1]"}
 
 
 def test_a_field_is_reported_once_even_where_a_rule_minds_it_too():
@@ -204,6 +215,7 @@ RULES_BROKEN = {
     ),
     "reserved-name": ({"spec.students.1.name": "aggregator"}, "spec.students[1].name"),
     "name-of-a-result": ({"spec.students.1.name": "result"}, "spec.students[1].name"),
+    "name-of-a-students-metrics": ({"spec.students.1.name": "a-metrics"}, "spec.students[1].name"),
     "name-of-selected-weights": ({"spec.students.1.name": "a-selected"}, "spec.students[1].name"),
     "nesterov-without-momentum": (
         {"spec.training.optimizer": {"nesterov": True, "momentum": 0}},

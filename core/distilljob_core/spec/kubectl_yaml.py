@@ -6,6 +6,7 @@ dates stay text, `yes`, `on` and `y` are booleans. Duplicate keys are errors.
 
 import json
 import re
+from math import isinf
 from typing import Any, Final
 
 import yaml
@@ -36,11 +37,13 @@ def resolve_scalar(text: str) -> bool | int | float | str | None:
     if match := _INTEGER.match(plain):
         sign = -1 if plain.startswith("-") else 1
         return sign * _magnitude(match)
-    return _number(float(plain)) if _FLOAT.match(plain) else text
+    return _number(float(plain), text) if _FLOAT.match(plain) else text
 
 
-def _number(value: float) -> int | float:
+def _number(value: float, text: str) -> int | float | str:
     """Write whole numbers as JSON does on kubectl's way to the API server: 1e3 is 1000 and fits an integer field."""
+    if isinf(value):
+        return text
     return int(value) if value.is_integer() else value
 
 
@@ -52,10 +55,16 @@ def _magnitude(match: re.Match[str]) -> int:
     return int(match["digits"], 16 if match["digits"][:2] in ("0x", "0X") else 10)
 
 
+_MAP: Final = "tag:yaml.org,2002:map"
+_SEQUENCE: Final = "tag:yaml.org,2002:seq"
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with kubectl's scalars and no duplicate keys."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+    # Plain JSON only: no dates, sets or bytes, whatever tag asks for them.
+    yaml_constructors = {tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (_MAP, _SEQUENCE, None)}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -94,6 +103,7 @@ def read_yaml(text: str) -> dict[str, Any]:
         raise SpecProblems([Problem("file", f"is larger than {MAXIMUM_CHARACTERS:,} characters")])
     try:
         documents = [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
+        json.dumps(documents)  # an alias may lead back to its own anchor
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SpecProblems([Problem("file", f"is not YAML: {_one_line(error)}")]) from error
     if len(documents) != 1:

@@ -45,6 +45,8 @@ def _validate(tree: Mapping[str, Any]) -> tuple[DistillJob | None, list[Problem]
         return _parse(tree), []
     except ValidationError as error:
         found = _problems(tree, error)
+        if any(isinstance(steps[-1], int) for steps, _ in found if steps):
+            return None, [problem for _, problem in found]  # without an item, rules would blame its neighbors
         try:
             return _parse(_without(tree, [steps for steps, _ in found])), [problem for _, problem in found]
         except ValidationError:

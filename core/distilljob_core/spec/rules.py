@@ -76,7 +76,7 @@ def _is_too_long(job: DistillJob, index: int) -> bool:
 
 def _is_taken(job: DistillJob, index: int) -> bool:
     name = job.spec.students[index].name
-    return name in ("aggregator", "ensemble", "result") or name.endswith("-selected")
+    return name in ("aggregator", "ensemble", "result") or name.endswith(("-selected", "-metrics"))
 
 
 def _is_duplicate(job: DistillJob, index: int) -> bool:
@@ -116,9 +116,11 @@ RULES: Final = (
     ),
     Rule(
         "spec",
-        "self.students.all(s, !(s.name in ['aggregator', 'ensemble', 'result']) && !s.name.endsWith('-selected'))",
+        "self.students.all(s, !(s.name in ['aggregator', 'ensemble', 'result']) && !s.name.endsWith('-selected')"
+        " && !s.name.endsWith('-metrics'))",
         ".students",
-        "aggregator, ensemble, result and names that end in -selected are taken by files of the run: choose another",
+        "aggregator, ensemble, result and names ending in -selected or -metrics are taken by files of a run: choose"
+        " another",
         _each_student(_is_taken, "name"),
     ),
     Rule(
