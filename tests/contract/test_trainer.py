@@ -45,6 +45,10 @@ SMALL = {
     ],
 }
 TRIO = [*SMALL["students"], {"name": "cnn", "gpus": 0, "model": {"name": "cnn_small"}}]
+TORN = """
+def make(num_classes):
+    raise ValueError("no layer conv9; there are:\\n    conv1\\n")
+"""
 
 Line = dict[str, object]
 
@@ -418,9 +422,20 @@ def test_a_student_leaves_with_its_parent(job):
             "student x: loss is ",
             id="diverged",
         ),
+        pytest.param(
+            {"students": [{"name": "x", "gpus": 0, "model": {"name": "torn:make"}}]},
+            (),
+            ExitCode.SPEC,
+            "model 'torn:make' with options {'num_classes': 10} raised ValueError: no layer conv9; there are: conv1",
+            id="error-of-several-lines",
+        ),
     ],
 )
-def test_what_no_restart_can_cure_has_its_own_exit_code_and_one_readable_line(job, changes, options, code, text):
+def test_what_no_restart_can_cure_has_its_own_exit_code_and_one_readable_line(
+    job, tmp_path, monkeypatch, changes, options, code, text
+):
+    (tmp_path / "torn.py").write_text(TORN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     broken = job("broken", **changes)
     process = broken.start(broken.names[0], *options)
     assert process.exit_code() == code

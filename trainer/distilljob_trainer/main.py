@@ -101,6 +101,7 @@ def read_settings(arguments: argparse.Namespace, environ: Mapping[str, str]) -> 
 def _give_up(error: DistillJobError) -> int:
     text = f"{type(error).__name__}: {error}"
     log.error("failed", error=text, exit_code=int(error.exit_code))
+    text = " ".join(text.split())  # whoever shows the last line of stderr shows all of it
     print(text, file=sys.stderr)
     _leave_word(text)
     return error.exit_code
