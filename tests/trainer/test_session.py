@@ -289,6 +289,35 @@ def test_lines_behind_a_checkpoint_are_written_again(tmp_path):
     assert lines == [{"kind": "epoch", "epoch": 1}, {"kind": "epoch", "epoch": 2, "again": True}]
 
 
+LINES = [{"kind": "epoch", "epoch": epoch, "text": "x" * epoch} for epoch in range(5)]
+
+
+def written(path: Path, num_bytes: int, lines: list[dict]) -> int:
+    journal = Journal(path, num_bytes)
+    for line in lines:
+        journal.write(**line)
+    length = journal.sync()
+    journal.close()
+    return length
+
+
+def test_an_attempt_that_saves_before_its_first_line_knows_the_length(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    kept = written(path, 0, LINES[:2])
+    assert written(path, kept, LINES[2:]) > kept  # and killed before its checkpoint
+    assert written(path, kept, []) == kept == path.stat().st_size
+    written(path, kept, LINES[2:4])
+    assert [json.loads(line) for line in path.read_text().splitlines()] == LINES[:4]
+
+
+def test_a_journal_shorter_than_its_checkpoint_says_is_not_filled_up(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    kept = written(path, 0, LINES[:2])
+    assert written(path, kept + 100, []) == kept
+    written(path, kept + 100, LINES[2:])
+    assert [json.loads(line) for line in path.read_text().splitlines()] == LINES
+
+
 def test_metrics_show_the_terms_of_the_loss(group):
     job = group(students=[{"name": "bn", "gpus": 0, "model": {"name": "mlp_small"}}])
     _, done = next(job.run())

@@ -13,13 +13,14 @@ class Journal:
 
     Args:
         path: the file.
-        num_bytes: its length when the checkpoint was written.
+        num_bytes: its length when the checkpoint was written. A file that is shorter now stays as it is.
     """
 
     def __init__(self, path: Path, num_bytes: int) -> None:
         self.path = path
         self._file = path.open("ab")
-        self._file.truncate(num_bytes)
+        self._file.truncate(min(num_bytes, self._file.tell()))
+        self._file.seek(0, os.SEEK_END)  # truncating moves no position, and `sync` tells it
 
     def write(self, kind: str, **values: Any) -> None:
         """Append one line.
