@@ -18,17 +18,19 @@ MAXIMUM_WEIGHT_SUM: Final = 2**22
 """Times 2^31, the largest grid integer, this is 2^53: the last integer up to which float64 counts exactly."""
 
 
-def check_weight(rule: str, weight: int, holdout_size: int) -> None:
+def check_weight(rule: str, weight: int, *, num_correct: int, holdout_size: int) -> None:
     """Compare a student's weight with the rule it must follow.
 
     Accuracy: the number of hold-out samples it got right. Uniform: 1.
 
     Raises:
-        Mismatch: the weight cannot come from that rule.
+        Mismatch: the weight cannot come from that rule, or the number right not from that hold-out.
     """
-    lowest, highest = {"Accuracy": (0, holdout_size), "Uniform": (1, 1)}[rule]
-    if not lowest <= weight <= highest:
-        raise Mismatch(f"weight {weight} is not in {lowest}..{highest}, as spec.method.teacher.weights: {rule} demands")
+    if not 0 <= num_correct <= holdout_size:
+        raise Mismatch(f"{num_correct} right answers cannot come from a hold-out of {holdout_size} samples")
+    demanded = {"Accuracy": num_correct, "Uniform": 1}[rule]
+    if weight != demanded:
+        raise Mismatch(f"weight {weight} is not {demanded}, as spec.method.teacher.weights: {rule} demands")
 
 
 def check_weight_sum(weights: Mapping[str, int]) -> None:

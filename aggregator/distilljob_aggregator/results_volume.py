@@ -210,9 +210,9 @@ def _ensemble(summaries: list[StudentSummary], best: str) -> EnsembleOutcome | N
 
 
 def _teacher_gain(summaries: list[StudentSummary]) -> list[float]:
-    """By cycle, over the best student: with uniform weights each student knows only its own accuracy."""
+    """By cycle, from the first student that has it: all of them compare the same teacher with the same students."""
     gains: dict[int, float] = {}
     for summary in summaries:
         for outcome in summary.cycles:
-            gains[outcome.cycle] = min(outcome.teacher_gain, gains.get(outcome.cycle, 1.0))
+            gains.setdefault(outcome.cycle, outcome.teacher_gain)
     return [gains[cycle] for cycle in sorted(gains)]

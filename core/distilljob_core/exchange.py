@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Final, Self
 
 from distilljob_core.phases import StudentPhase
 from distilljob_core.softlabels.frames import Split
@@ -88,6 +88,8 @@ class Offer:
 
     round: RoundKey
     weight: int
+    num_correct: int
+    """Right answers on the hold-out."""
     holdout_size: int
     codec: str
     source_digest: str
@@ -101,9 +103,17 @@ class Contribution:
 
     student: str
     weight: int
+    num_correct: int
     holdout_size: int
     source_digest: str
     cross_entropy: float
+
+    @classmethod
+    def of(cls, student: str, offer: Offer) -> Self:
+        """Take over what the student offered."""
+        return cls(
+            student, offer.weight, offer.num_correct, offer.holdout_size, offer.source_digest, offer.cross_entropy
+        )
 
 
 @dataclass(frozen=True, slots=True)

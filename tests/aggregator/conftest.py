@@ -119,7 +119,8 @@ class Exchange:
 
     def offer(self, student: str, key: RoundKey | None = None, digest: str = "1", weight: int = 5, **changes) -> Offer:
         key = key or self.state.active or RoundKey(1)
-        return Offer(key, weight, 10, changes.get("codec", "Float16"), f"{student}-{digest}", 0.5)
+        num_correct = changes.get("num_correct", weight)
+        return Offer(key, weight, num_correct, 10, changes.get("codec", "Float16"), f"{student}-{digest}", 0.5)
 
     def open(self, student: str, key: RoundKey | None = None, digest: str = "1", weight: int = 5, **changes):
         answer = admission.open_round(self.state, student, self.offer(student, key, digest, weight, **changes))

@@ -18,18 +18,28 @@ from distilljob_core.errors import Mismatch, SpecError
 from distilljob_core.softlabels.grid import GRID
 
 
-@pytest.mark.parametrize(("rule", "weight"), [("Accuracy", 0), ("Accuracy", 500), ("Accuracy", 1000), ("Uniform", 1)])
-def test_weights_of_the_rule_pass(rule, weight):
-    check_weight(rule, weight, holdout_size=1000)
+@pytest.mark.parametrize(
+    ("rule", "weight", "num_correct"),
+    [("Accuracy", 0, 0), ("Accuracy", 500, 500), ("Accuracy", 1000, 1000), ("Uniform", 1, 0), ("Uniform", 1, 1000)],
+)
+def test_weights_of_the_rule_pass(rule, weight, num_correct):
+    check_weight(rule, weight, num_correct=num_correct, holdout_size=1000)
 
 
 @pytest.mark.parametrize(
-    ("rule", "weight", "allowed"),
-    [("Accuracy", -1, "0..1000"), ("Accuracy", 1001, "0..1000"), ("Uniform", 0, "1..1"), ("Uniform", 2, "1..1")],
+    ("rule", "weight", "demanded"),
+    [("Accuracy", 0, 500), ("Accuracy", 501, 500), ("Uniform", 0, 1), ("Uniform", 500, 1)],
 )
-def test_a_weight_that_the_rule_cannot_give_is_refused(rule, weight, allowed):
-    with pytest.raises(Mismatch, match=f"weight {weight} is not in {allowed}, as spec.method.teacher.weights: {rule}"):
-        check_weight(rule, weight, holdout_size=1000)
+def test_a_weight_that_the_rule_cannot_give_is_refused(rule, weight, demanded):
+    with pytest.raises(Mismatch, match=f"weight {weight} is not {demanded}, as spec.method.teacher.weights: {rule}"):
+        check_weight(rule, weight, num_correct=500, holdout_size=1000)
+
+
+@pytest.mark.parametrize(("rule", "weight"), [("Accuracy", -1), ("Accuracy", 1001), ("Uniform", 1)])
+@pytest.mark.parametrize("num_correct", [-1, 1001])
+def test_more_right_answers_than_samples_are_refused(rule, weight, num_correct):
+    with pytest.raises(Mismatch, match=f"{num_correct} right answers cannot come from a hold-out of 1000 samples"):
+        check_weight(rule, weight, num_correct=num_correct, holdout_size=1000)
 
 
 def test_weights_may_sum_to_what_float64_counts_exactly_and_no_more():

@@ -1,5 +1,7 @@
 """Who may do what: joining, fencing, announcing, waiting, fetching."""
 
+from dataclasses import replace
+
 import pytest
 
 from distilljob_aggregator.rounds import admission
@@ -121,6 +123,7 @@ def test_another_source_or_weight_begins_at_row_0(exchange, changes):
         ({"key": RoundKey(2, Split.EVALUATION)}, NotOpen),
         ({"codec": "Log8"}, NotOpen),
         ({"weight": 11}, Mismatch),
+        ({"num_correct": 4}, Mismatch),
     ],
 )
 def test_an_announcement_that_does_not_fit_the_open_round_is_refused(exchange, changes, error):
@@ -133,10 +136,9 @@ def test_an_announcement_that_does_not_fit_the_open_round_is_refused(exchange, c
 def test_weights_too_large_for_an_exact_sum_are_refused(exchange):
     job = exchange()
     large = 2**22
-    offer = job.offer("a", weight=large)
-    object.__setattr__(offer, "holdout_size", large + 1)
+    offer = replace(job.offer("a", weight=large), holdout_size=large + 1)
     assert admission.open_round(job.state, "a", offer).upload == 1
-    object.__setattr__(offer, "weight", large + 1)
+    offer = replace(offer, weight=large + 1, num_correct=large + 1)
     with pytest.raises(SpecError, match="maximumSamples"):
         admission.open_round(job.state, "a", offer)
 

@@ -139,7 +139,7 @@ class Student:
         return source
 
     def offer(self, key: RoundKey, weight: int = 90, digest: str = "") -> Offer:
-        return Offer(key, weight, 100, "Float16", digest or f"{self.name}-{key.cycle}-{key.split}", 0.5)
+        return Offer(key, weight, weight, 100, "Float16", digest or f"{self.name}-{key.cycle}-{key.split}", 0.5)
 
     def upload(self, key: RoundKey, weight: int = 90) -> CloseRecord | None:
         return self.client.upload(self.offer(key, weight), self.blocks(key))

@@ -7,13 +7,12 @@ import torch
 from distilljob_core.exchange import CloseRecord, Contribution, RoundKey
 from distilljob_core.softlabels.frames import Split
 from distilljob_trainer import labels
-from distilljob_trainer.evaluate import Score
 
 TRAIN, EVALUATION = RoundKey(1), RoundKey(1, Split.EVALUATION)
 
 
 def offer(job, key, rules=None):
-    return labels.contribution(job.student.model, job.data, rules or job.rules, key, "digest", iter)
+    return labels.make_offer(job.student.model, job.data, rules or job.rules, key, "digest", iter)
 
 
 def rows(job, split, first_row=0):
@@ -49,17 +48,17 @@ def test_predictions_for_evaluation_keep_temperature_one(group):
 
 def test_the_weight_is_the_number_correct_on_the_hold_out(group):
     job = group()
-    part = offer(job, TRAIN)
+    made = offer(job, TRAIN)
     x, y_N = job.data.train.batch(job.data.holdout_ids_N)
     with torch.no_grad():
         expected = int((job.student.model.eval()(x).argmax(dim=1) == y_N).sum())
-    assert (part.offer.weight, part.offer.holdout_size) == (expected, len(y_N))
-    assert part.held.accuracy == expected / len(y_N)
+    assert (made.weight, made.num_correct, made.holdout_size) == (expected, expected, len(y_N))
 
 
-def test_uniform_weights_are_one(group):
+def test_uniform_weights_are_one_and_right_answers_are_told_all_the_same(group):
     job = group(method={"teacher": {"weights": "Uniform"}})
-    assert offer(job, TRAIN).offer.weight == offer(job, EVALUATION).offer.weight == 1
+    assert offer(job, TRAIN).weight == offer(job, EVALUATION).weight == 1
+    assert offer(job, TRAIN).num_correct == offer(group(), TRAIN).weight > 1
 
 
 def test_offers_of_equal_weights_are_equal_and_of_others_are_not(group):
@@ -73,14 +72,17 @@ def test_offers_of_equal_weights_are_equal_and_of_others_are_not(group):
     assert offer(job, TRAIN) == offer(job, TRAIN)
 
 
-def record(*parts: tuple[str, int, float], fallback=False):
-    contributions = tuple(Contribution(name, weight, 24, "", entropy) for name, weight, entropy in parts)
-    weight_sum = sum(weight for _, weight, _ in parts) or len(parts)
+def record(*parts: tuple[str, int, float], fallback=False, uniform=False):
+    contributions = tuple(
+        Contribution(name, 1 if uniform else num_correct, num_correct, 24, "", entropy)
+        for name, num_correct, entropy in parts
+    )
+    weight_sum = sum(part.weight for part in contributions) or len(parts)
     return CloseRecord(TRAIN, contributions, weight_sum, fallback, "Float16", False, ())
 
 
-def outcome_of(job, close, p_NK, correct=12):
-    return labels.outcome("bn", close, p_NK, Score(correct, 24, 1.0), job.data, job.rules)
+def outcome_of(job, close, p_NK):
+    return labels.outcome("bn", close, p_NK, job.data)
 
 
 def test_the_teachers_gain_is_over_the_best_student(group):
@@ -96,19 +98,19 @@ def test_the_teachers_gain_is_over_the_best_student(group):
 def test_a_student_left_out_of_a_round_has_no_weight_in_it(group):
     job = group()
     result = outcome_of(job, record(("cnn", 6, 0.5)), torch.full((120, 10), 0.1))
-    assert (result.weight, result.best_accuracy) == (0, 0.5)
+    assert (result.weight, result.best_accuracy) == (0, 0.25)
 
 
-def test_with_uniform_weights_the_best_student_known_is_this_one(group):
-    job = group(method={"teacher": {"weights": "Uniform"}})
-    result = outcome_of(job, record(("bn", 1, 1.0), ("cnn", 1, 0.5)), torch.full((120, 10), 0.1))
-    assert result.best_accuracy == 0.5
+def test_the_best_student_is_known_with_uniform_weights_too(group):
+    close = record(("bn", 12, 1.0), ("cnn", 18, 0.5), uniform=True)
+    result = outcome_of(group(), close, torch.full((120, 10), 0.1))
+    assert (result.weight, result.weight_sum, result.best_accuracy) == (1, 2, 0.75)
 
 
 def test_students_without_a_single_hit_count_alike(group):
     job = group()
     close = record(("bn", 0, 1.0), ("cnn", 0, 0.5), fallback=True)
-    result = outcome_of(job, close, torch.full((120, 10), 0.1), correct=0)
+    result = outcome_of(job, close, torch.full((120, 10), 0.1))
     assert (result.weight, result.weight_sum, result.mean_cross_entropy) == (1, 2, 0.75)
 
 

@@ -130,8 +130,8 @@ class Client:
 
 
 KEY = RoundKey(1)
-RECORD = CloseRecord(KEY, (Contribution("bn", 5, 9, "digest", 1.5),), 5, False, "Float16", True, ("cnn",))
-OFFER = Offer(KEY, 5, 9, "Float16", "digest", 1.5)
+RECORD = CloseRecord(KEY, (Contribution("bn", 5, 5, 9, "digest", 1.5),), 5, False, "Float16", True, ("cnn",))
+OFFER = Offer(KEY, 5, 5, 9, "Float16", "digest", 1.5)
 
 
 def teacher(client, directory):

@@ -48,6 +48,6 @@ def _until_exchange(events: Generator[Event, Lesson | None, None], answer: Lesso
 
 def _offer(student: Student, data: Data, rules: labels.Exchange, classroom: Classroom) -> None:
     key = RoundKey(student.cursor.cycle)
-    part = labels.contribution(student.model, data, rules, key, labels.source_digest(student.model, {}), iter)
+    offer = labels.make_offer(student.model, data, rules, key, labels.source_digest(student.model, {}), iter)
     source = labels.label_source(student.model, data, rules, Split.TRAIN, iter)
-    InProcessTeacher(classroom, student.name).offer(part.offer, source)
+    InProcessTeacher(classroom, student.name).offer(offer, source)

@@ -48,7 +48,7 @@ def finish(run: Run, network: NetworkFile, attempt: int, publisher: Publisher, d
         run.notes.artifacts = _publish_weights(run, network, publisher, directory)
         run.save()
     own_NK, y_N = _predictions(run)
-    _, lesson = run.exchange(RoundKey(run.student.cursor.cycle, Split.EVALUATION))
+    lesson = run.exchange(RoundKey(run.student.cursor.cycle, Split.EVALUATION))
     ensemble = _ensemble(lesson, own_NK, y_N)
     run.note("ensemble", **ensemble.model_dump())
     run.around.progress.enter(StudentPhase.PUBLISHING)

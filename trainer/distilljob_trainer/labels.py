@@ -16,7 +16,7 @@ from distilljob_core.results import CycleOutcome
 from distilljob_core.rpc.client import LabelSource, Probabilities
 from distilljob_core.softlabels.frames import Split as RoundSplit
 from distilljob_trainer.data.split import Data
-from distilljob_trainer.evaluate import BLOCK_ROWS, Block, Score, predict, score
+from distilljob_trainer.evaluate import BLOCK_ROWS, Block, predict, score
 from distilljob_trainer.losses import LOG_SMALLEST, soft_labels
 
 Watch = Callable[[Iterator[Block]], Iterator[Block]]
@@ -45,17 +45,7 @@ def source_digest(model: nn.Module, numerics: Mapping[str, object]) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """What a student offers to a round, and how it stands on the hold-out."""
-
-    offer: Offer
-    held: Score
-
-
-def contribution(
-    model: nn.Module, data: Data, rules: Exchange, key: RoundKey, digest: str, watch: Watch
-) -> Contribution:
+def make_offer(model: nn.Module, data: Data, rules: Exchange, key: RoundKey, digest: str, watch: Watch) -> Offer:
     """Weigh this student on the hold-out, which no gradient step has seen.
 
     The cross-entropy that goes with the labels is the hold-out's too (training set) or the test set's (evaluation), at
@@ -66,8 +56,15 @@ def contribution(
     judged = held
     if key.split is RoundSplit.EVALUATION:
         judged = score(watch(predict(model, data.test, torch.arange(data.test.num_samples))))
-    weight = 1 if rules.uniform_weights else held.num_correct
-    return Contribution(Offer(key, weight, held.num_samples, rules.codec, digest, judged.cross_entropy), held)
+    return Offer(
+        round=key,
+        weight=1 if rules.uniform_weights else held.num_correct,
+        num_correct=held.num_correct,
+        holdout_size=held.num_samples,
+        codec=rules.codec,
+        source_digest=digest,
+        cross_entropy=judged.cross_entropy,
+    )
 
 
 def label_source(model: nn.Module, data: Data, rules: Exchange, split: RoundSplit, watch: Watch) -> LabelSource:
@@ -84,20 +81,18 @@ def label_source(model: nn.Module, data: Data, rules: Exchange, split: RoundSpli
     return labels
 
 
-def outcome(student: str, record: CloseRecord, p_NK: Tensor, held: Score, data: Data, rules: Exchange) -> CycleOutcome:
+def outcome(student: str, record: CloseRecord, p_NK: Tensor, data: Data) -> CycleOutcome:
     """Measure on the hold-out what a cycle's teacher is worth.
 
     Equation 7 of the paper says that the teacher's cross-entropy is at most the weighted mean of the students'. Against
-    the best student it says nothing; the teacher's gain does. Uniform weights tell nothing about the others, so the
-    best student is then this one.
+    the best student it says nothing; the teacher's gain does.
     """
     ids_B = data.holdout_ids_N.to(p_NK.device)
     p_BK, y_B = p_NK[ids_B], data.train.labels_N[ids_B]
     accuracy = (p_BK.argmax(dim=1) == y_B).double().mean().item()
     log_likelihood_B = p_BK.gather(1, y_B[:, None]).double().log().clamp(min=LOG_SMALLEST)
     used = dict(zip((part.student for part in record.contributions), record.weights_used(), strict=True))
-    known = () if rules.uniform_weights else record.contributions
-    best = max([held.accuracy, *(part.weight / part.holdout_size for part in known)])
+    best = max(part.num_correct / part.holdout_size for part in record.contributions)
     weighted = sum(used[part.student] * part.cross_entropy for part in record.contributions)
     return CycleOutcome(
         cycle=record.round.cycle,

@@ -85,24 +85,24 @@ class Run:
             self.around.progress.tick()
             yield block
 
-    def exchange(self, key: RoundKey) -> tuple[labels.Contribution, Lesson]:
+    def exchange(self, key: RoundKey) -> Lesson:
         """Bring soft labels to a round and wait for what it teaches."""
         progress, data, model, rules = self.around.progress, self.task.data, self.student.model, self.task.rules
         before = progress.fold()
         progress.enter(StudentPhase.LABELING)
         numerics = {**self.notes.numerics.environment(), "differing": self.notes.inexact_reasons}
         digest = labels.source_digest(model, numerics)
-        part = labels.contribution(model, data, rules, key, digest, self.watch)
-        self._check_finite(torch.tensor(part.offer.cross_entropy), "at or before")
+        offer = labels.make_offer(model, data, rules, key, digest, self.watch)
+        self._check_finite(torch.tensor(offer.cross_entropy), "at or before")
         source = labels.label_source(model, data, rules, key.split, self._watch_labels)
         with self.interruptible():
             progress.enter(StudentPhase.UPLOADING)
-            self.around.teacher.offer(part.offer, source)
+            self.around.teacher.offer(offer, source)
             lesson = self.around.teacher.lesson(key)
         seconds = {phase: spent - before.get(phase, 0.0) for phase, spent in progress.fold().items()}
         spent = {phase.value: round(seconds.get(phase, 0.0), 3) for phase in EXCHANGE_STEPS}
         self.note("exchange", cycle=key.cycle, split=SPLIT_NAMES[key.split], seconds=spent)
-        return part, lesson
+        return lesson
 
     def _contents(self) -> tuple[State, Groups]:
         self.notes.journal_bytes = self.around.journal.sync()
@@ -167,9 +167,9 @@ class Run:
         self._enter_training()
 
     def _learn_from_round(self) -> Lesson:
-        name, cursor = self.student.name, self.student.cursor
-        part, lesson = self.exchange(RoundKey(cursor.cycle))
-        outcome = labels.outcome(name, lesson.record, lesson.p_NK, part.held, self.task.data, self.task.rules)
+        cursor = self.student.cursor
+        lesson = self.exchange(RoundKey(cursor.cycle))
+        outcome = labels.outcome(self.student.name, lesson.record, lesson.p_NK, self.task.data)
         self.notes.cycles += (outcome,)
         self.notes.closed_seen = cursor.cycle
         self.around.progress.teacher_gain = outcome.teacher_gain

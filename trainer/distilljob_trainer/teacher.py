@@ -91,7 +91,7 @@ class Classroom:
         weights = [offer.weight for _, offer in parts]
         return CloseRecord(
             key,
-            tuple(Contribution(n, o.weight, o.holdout_size, o.source_digest, o.cross_entropy) for n, o in parts),
+            tuple(Contribution.of(name, offer) for name, offer in parts),
             weight_sum=sum(weights) or len(weights),
             uniform_fallback=not any(weights),
             codec=self._codec.name,

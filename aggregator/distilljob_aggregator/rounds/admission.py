@@ -117,7 +117,7 @@ def open_round(state: State, name: str, offer: Offer) -> Opened | int | CloseRec
         raise NotOpen(f"{offer.round} is not open; the open round is {state.active or 'none'}")
     if offer.codec != state.plan.codec:
         raise NotOpen(f"codec {offer.codec}; this job's is {state.plan.codec}")
-    check_weight(state.plan.weights, offer.weight, offer.holdout_size)
+    check_weight(state.plan.weights, offer.weight, num_correct=offer.num_correct, holdout_size=offer.holdout_size)
     others = {other: part.offer.weight for other, part in state.uploads.items()}
     check_weight_sum({**others, name: offer.weight})
     if upload is not None and upload.offer == offer:

@@ -74,11 +74,7 @@ def _may_close_short(state: State, num_complete: int) -> bool:
 
 def _record(state: State, complete: tuple[str, ...], missing: tuple[str, ...], wishes: Wishes) -> CloseRecord:
     assert state.active is not None
-    offers = [(name, state.uploads[name].offer) for name in complete]
-    contributions = tuple(
-        Contribution(name, offer.weight, offer.holdout_size, offer.source_digest, offer.cross_entropy)
-        for name, offer in offers
-    )
+    contributions = tuple(Contribution.of(name, state.uploads[name].offer) for name in complete)
     weight_sum = sum(part.weight for part in contributions)
     key = state.active
     return CloseRecord(

@@ -152,7 +152,7 @@ class HeartbeatReply(_message.Message):
     def __init__(self, directive: _Optional[_Union[Directive, str]] = ...) -> None: ...
 
 class OpenRequest(_message.Message):
-    __slots__ = ("token", "round", "weight", "holdout_size", "codec", "source_digest", "cross_entropy")
+    __slots__ = ("token", "round", "weight", "holdout_size", "codec", "source_digest", "cross_entropy", "num_correct")
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
@@ -160,6 +160,7 @@ class OpenRequest(_message.Message):
     CODEC_FIELD_NUMBER: _ClassVar[int]
     SOURCE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     CROSS_ENTROPY_FIELD_NUMBER: _ClassVar[int]
+    NUM_CORRECT_FIELD_NUMBER: _ClassVar[int]
     token: int
     round: Round
     weight: int
@@ -167,7 +168,8 @@ class OpenRequest(_message.Message):
     codec: str
     source_digest: str
     cross_entropy: float
-    def __init__(self, token: _Optional[int] = ..., round: _Optional[_Union[Round, _Mapping]] = ..., weight: _Optional[int] = ..., holdout_size: _Optional[int] = ..., codec: _Optional[str] = ..., source_digest: _Optional[str] = ..., cross_entropy: _Optional[float] = ...) -> None: ...
+    num_correct: int
+    def __init__(self, token: _Optional[int] = ..., round: _Optional[_Union[Round, _Mapping]] = ..., weight: _Optional[int] = ..., holdout_size: _Optional[int] = ..., codec: _Optional[str] = ..., source_digest: _Optional[str] = ..., cross_entropy: _Optional[float] = ..., num_correct: _Optional[int] = ...) -> None: ...
 
 class OpenReply(_message.Message):
     __slots__ = ("next_row", "closed")
@@ -222,18 +224,20 @@ class WaitReply(_message.Message):
     def __init__(self, closed: _Optional[_Union[CloseRecord, _Mapping]] = ..., need_rows: _Optional[_Union[NeedRows, _Mapping]] = ..., not_yet: _Optional[_Union[NotYet, _Mapping]] = ...) -> None: ...
 
 class Contribution(_message.Message):
-    __slots__ = ("student", "weight", "holdout_size", "source_digest", "cross_entropy")
+    __slots__ = ("student", "weight", "holdout_size", "source_digest", "cross_entropy", "num_correct")
     STUDENT_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     HOLDOUT_SIZE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     CROSS_ENTROPY_FIELD_NUMBER: _ClassVar[int]
+    NUM_CORRECT_FIELD_NUMBER: _ClassVar[int]
     student: str
     weight: int
     holdout_size: int
     source_digest: str
     cross_entropy: float
-    def __init__(self, student: _Optional[str] = ..., weight: _Optional[int] = ..., holdout_size: _Optional[int] = ..., source_digest: _Optional[str] = ..., cross_entropy: _Optional[float] = ...) -> None: ...
+    num_correct: int
+    def __init__(self, student: _Optional[str] = ..., weight: _Optional[int] = ..., holdout_size: _Optional[int] = ..., source_digest: _Optional[str] = ..., cross_entropy: _Optional[float] = ..., num_correct: _Optional[int] = ...) -> None: ...
 
 class CloseRecord(_message.Message):
     __slots__ = ("round", "contributions", "weight_sum", "uniform_fallback", "codec", "last", "missing_students")

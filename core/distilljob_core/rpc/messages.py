@@ -149,6 +149,7 @@ def offer_to_message(token: int, offer: Offer) -> pb.OpenRequest:
         cross_entropy=offer.cross_entropy,
     )
 
+        num_correct=offer.num_correct,
 
 def offer_from_message(message: pb.OpenRequest) -> Offer:
     """Read an announcement."""
@@ -161,6 +162,7 @@ def offer_from_message(message: pb.OpenRequest) -> Offer:
         cross_entropy=message.cross_entropy,
     )
 
+        num_correct=message.num_correct,
 
 def record_to_message(record: CloseRecord) -> pb.CloseRecord:
     """Tell what was decided about a round."""
@@ -174,6 +176,7 @@ def record_to_message(record: CloseRecord) -> pb.CloseRecord:
         )
         for part in record.contributions
     ]
+            num_correct=part.num_correct,
     return pb.CloseRecord(
         round=round_to_message(record.round),
         contributions=contributions,
@@ -188,7 +191,14 @@ def record_to_message(record: CloseRecord) -> pb.CloseRecord:
 def record_from_message(message: pb.CloseRecord) -> CloseRecord:
     """Read what was decided about a round."""
     contributions = tuple(
-        Contribution(part.student, part.weight, part.holdout_size, part.source_digest, part.cross_entropy)
+        Contribution(
+            student=part.student,
+            weight=part.weight,
+            num_correct=part.num_correct,
+            holdout_size=part.holdout_size,
+            source_digest=part.source_digest,
+            cross_entropy=part.cross_entropy,
+        )
         for part in message.contributions
     )
     return CloseRecord(
