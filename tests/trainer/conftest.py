@@ -1,10 +1,12 @@
 """Tiny students on 120 digits: the real thing, small."""
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import structlog
 import structlog.testing
@@ -37,6 +39,18 @@ def drop_bn(num_classes: int) -> nn.Module:
     return nn.Sequential(
         nn.Flatten(), nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, num_classes)
     )
+
+
+class Noisy(nn.Module):
+    """Draws from all three global generators, in every mode."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Give logits of inputs scaled by chance."""
+        return self.linear(x.flatten(1) * (torch.rand(()) + random.random() + np.random.rand()) / 3)
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,7 @@ def _quiet() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.BUILT_IN, "drop_bn", drop_bn)
+    monkeypatch.setitem(registry.BUILT_IN, "noisy", Noisy)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from prometheus_client import CollectorRegistry
@@ -18,7 +19,7 @@ from distilljob_core.exchange import Identity
 from distilljob_core.exit_codes import ExitCode
 from distilljob_core.softlabels.codecs import codec
 from distilljob_core.spec.load import check_job
-from distilljob_core.spec.resolve import resolve_students
+from distilljob_core.spec.resolve import planned_epochs, resolve_students
 from distilljob_trainer import sealed, session
 from distilljob_trainer.checkpoint import Checkpoints
 from distilljob_trainer.journal import Journal
@@ -29,6 +30,7 @@ from distilljob_trainer.run import Run
 from distilljob_trainer.surroundings import Surroundings
 from distilljob_trainer.teacher import Classroom, InProcessTeacher
 
+NOISY = [{"name": "noisy", "gpus": 0, "model": {"name": "noisy"}}]
 DROP = [{"name": "drop", "gpus": 0, "model": {"name": "drop_bn"}}]
 
 
@@ -70,7 +72,7 @@ class Bench:
         task = replace(task, checkpoint_interval_seconds=interval_seconds)
         journal = Journal(self.directory / "metrics.jsonl", notes.journal_bytes)
         self.journals.callback(journal.close)
-        progress = Progress(task.hp.plan.planned_epochs, notes.seconds, 0.0)
+        progress = Progress(planned_epochs(self.spec.method), notes.seconds, 0.0)
         around = Surroundings(
             teacher=InProcessTeacher(self.classroom, student.name),
             progress=progress,
@@ -155,6 +157,30 @@ def test_many_kills_in_one_run_leave_no_trace(bench):
     final = job.attempt()
     final.train()
     assert outcome(final) == outcome(expected)
+
+
+def test_a_network_may_draw_from_any_global_generator(bench):
+    """In training and in evaluation mode alike: what it draws is neither in a checkpoint nor lost with a process."""
+    whole = bench("whole", students=NOISY)
+    expected = whole.attempt()
+    expected.train()
+    assert outcome(expected)[1].last.test > 0
+    random.seed(1)
+    np.random.seed(1)
+    again = bench("again", students=NOISY).attempt()
+    again.train()
+    assert outcome(again) == outcome(expected)
+    kills = set()
+    for checks in range(0, 60, 3):
+        job = bench(f"kill-{checks}", students=NOISY)
+        if (kill := job.killed_after(checks)) is None:
+            break
+        kills.add(kill[0])
+        run = job.attempt()
+        run.train()
+        assert outcome(run) == outcome(expected), (checks, kill)
+        assert without_seconds(job.journal()) == without_seconds(whole.journal()), (checks, kill)
+    assert "Labeling" in kills, kills
 
 
 def test_adamw_resumes_exactly(bench):
@@ -315,6 +341,18 @@ def test_metrics_have_one_line_an_epoch_and_a_cycle(bench):
     assert [line["cycle"] for line in lines if line["kind"] == "cycle"] == [1, 2]
     assert [line["split"] for line in lines if line["kind"] == "exchange"] == ["train", "train"]
     assert lines[-1]["divergence"] > 0
+
+
+def test_the_loss_told_is_the_one_that_is_minimized(bench):
+    job = bench(method={"ramp": {"kind": "Fixed", "alpha": 0.25, "beta": 3.0}})
+    run = job.attempt()
+    run.train()
+    lines = [line for line in job.journal() if line["kind"] == "epoch"]
+    for line in lines:
+        alpha, beta = (0.25, 3.0) if line["stage"] == "Distill" else (1.0, 0.0)
+        minimized = alpha * line["cross_entropy"] + beta * line["divergence"]
+        assert line["loss"] == pytest.approx(minimized, rel=1e-6)
+    assert run.around.progress.loss == lines[-1]["loss"]
 
 
 def test_a_checkpoint_knows_which_closes_were_seen_and_where_t_in_ended(bench):

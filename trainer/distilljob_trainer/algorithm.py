@@ -16,7 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 from distilljob_core.exchange import CloseRecord
 from distilljob_core.spec.method import Divergence, Ramp
 from distilljob_trainer.cursor import Cursor, Plan, Stage
-from distilljob_trainer.data.counters import Stream, permutation, stream_key
+from distilljob_trainer.data.counters import Stream, permutation, seed_generators, stream_key
 from distilljob_trainer.data.split import Inputs, num_batches
 from distilljob_trainer.losses import cross_entropy, kl_divergence
 from distilljob_trainer.schedule import INDEPENDENT, LearningRate, LossWeights, loss_weights
@@ -78,14 +78,14 @@ class Student:
     optimizer: torch.optim.Optimizer
     autocast: Callable[[], AbstractContextManager[object]]
     sums: Tensor
-    """Of this epoch's samples so far, float64 [3] on the model's device: L_C, L_KL, number."""
+    """Of this epoch's samples so far, float64 [4] on the model's device: L, L_C, L_KL, number."""
     cursor: Cursor = field(default_factory=Cursor)
 
-    def count(self, label: Tensor, distill: Tensor | None, num_samples: int) -> None:
+    def count(self, loss: Tensor, label: Tensor, distill: Tensor | None, num_samples: int) -> None:
         """Add one batch to the sums of this epoch, without waiting for the GPU."""
-        terms = torch.stack((label, torch.zeros_like(label) if distill is None else distill)).detach()
-        self.sums[:2] += terms * num_samples
-        self.sums[2] += num_samples
+        terms = torch.stack((loss, label, torch.zeros_like(label) if distill is None else distill)).detach()
+        self.sums[:3] += terms * num_samples
+        self.sums[3] += num_samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def _step(
     learning_rate: float,
 ) -> StepDone:
     """Descend once along the gradient of L = alpha L_C + beta L_KL (equations 10 to 12)."""
-    torch.manual_seed(stream_key(Stream.STEP, student.seed, student.cursor.steps))  # for dropout: no RNG state is saved
+    seed_generators(stream_key(Stream.STEP, student.seed, student.cursor.steps))  # for dropout: no RNG state is saved
     with student.autocast():
         z_BK = student.model(x)  # g = F(theta_i, x)
     loss = label = cross_entropy(z_BK, y_B, hp.label_smoothing)  # L_C
@@ -191,6 +191,6 @@ def _step(
     for group in student.optimizer.param_groups:
         group["lr"] = learning_rate
     student.optimizer.step()
-    student.count(label, distill, len(y_B))
+    student.count(loss, label, distill, len(y_B))
     distill = None if distill is None else distill.detach()
     return StepDone(len(y_B), loss.detach(), label.detach(), distill, weights, learning_rate, norm)

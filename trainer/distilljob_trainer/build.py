@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from distilljob_core.spec.job import DistillJobSpec
-from distilljob_core.spec.resolve import ResolvedStudent
+from distilljob_core.spec.resolve import ResolvedStudent, planned_epochs
 from distilljob_core.spec.training import Optimizer
 from distilljob_trainer import data, models, numerics
 from distilljob_trainer.algorithm import Hyperparameters, Student
 from distilljob_trainer.cursor import Plan
-from distilljob_trainer.data.counters import Stream, stream_key
+from distilljob_trainer.data.counters import Stream, seed_generators, stream_key
 from distilljob_trainer.data.split import Data
 from distilljob_trainer.labels import Exchange
 from distilljob_trainer.schedule import LearningRate
@@ -40,12 +40,11 @@ def exchange_rules(spec: DistillJobSpec) -> Exchange:
 def hyperparameters(spec: DistillJobSpec, student: ResolvedStudent) -> Hyperparameters:
     """Give one student's hyper-parameters, milestones worked out in absolute epochs."""
     training, method = student.training, spec.method
-    plan = Plan.of(method)
     rate = LearningRate.plan(
-        training.schedule, base=training.optimizer.learning_rate, planned_epochs=plan.planned_epochs
+        training.schedule, base=training.optimizer.learning_rate, planned_epochs=planned_epochs(method)
     )
     return Hyperparameters(
-        plan=plan,
+        plan=Plan.of(method),
         batch_size=training.batch_size,
         learning_rate=rate,
         temperature=method.temperature,
@@ -64,7 +63,7 @@ def build_student(
     Raises:
         FactoryError: the model cannot be made, or does not fit the data.
     """
-    torch.manual_seed(stream_key(Stream.WEIGHTS, student.seed))
+    seed_generators(stream_key(Stream.WEIGHTS, student.seed))
     model = models.build(student.model.name, num_classes=samples.num_classes, **student.model.options).to(device)
     if device.type == "cuda":
         model = model.to(memory_format=torch.channels_last)
@@ -76,7 +75,7 @@ def build_student(
         model=model,
         optimizer=make_optimizer(model, student.training.optimizer, fused=device.type == "cuda"),
         autocast=numerics.autocast(device, precision),
-        sums=torch.zeros(3, dtype=torch.float64, device=device),
+        sums=torch.zeros(4, dtype=torch.float64, device=device),
     )
 
 

@@ -36,11 +36,6 @@ class Plan:
             exchanges=method.name != "Independent",
         )
 
-    @property
-    def planned_epochs(self) -> int:
-        """Count all epochs of a full run."""
-        return self.burn_in_epochs + self.cycles * (self.independent_epochs + self.distill_epochs)
-
 
 @dataclass(slots=True)
 class Cursor:

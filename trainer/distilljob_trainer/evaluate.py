@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from distilljob_core.results import Calibrated
+from distilljob_trainer.data.counters import Stream, seed_generators, stream_key
 from distilljob_trainer.data.split import Split
 
 BLOCK_ROWS: Final = 512
@@ -42,6 +43,7 @@ def predict(model: nn.Module, split: Split, ids_N: Tensor, *, first_row: int = 0
     model.eval()
     for start in range(first_row - first_row % BLOCK_ROWS, len(ids_N), BLOCK_ROWS):
         ids_B = ids_N[start : start + BLOCK_ROWS]
+        seed_generators(stream_key(Stream.PREDICTION, start))  # for networks that draw in evaluation mode too
         with torch.no_grad():
             x, y_B = split.batch(ids_B)
             z_BK = model(x).float()

@@ -149,8 +149,8 @@ class Run:
         self.notes.selection = self.notes.selection.after(epoch, accuracy)
         if self.notes.selection.selected_epoch == epoch:
             self.notes.selected_weights = copied(self.student.model.state_dict())
-        label, distill, num_samples = self.student.sums.tolist()
-        progress.loss = (label + distill) / num_samples
+        loss, label, distill, num_samples = self.student.sums.tolist()
+        progress.loss = loss / num_samples
         progress.accuracy = {"holdout": holdout.accuracy, "test": test.accuracy}
         self.note(
             "epoch",
@@ -158,6 +158,7 @@ class Run:
             stage=cursor.stage.value,
             epoch=epoch,
             step=cursor.steps,
+            loss=progress.loss,
             cross_entropy=label / num_samples,
             divergence=distill / num_samples,
             holdout_accuracy=holdout.accuracy,

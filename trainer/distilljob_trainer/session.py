@@ -20,7 +20,7 @@ from distilljob_core.rpc.client import AggregatorClient
 from distilljob_core.softlabels.frames import Split
 from distilljob_core.spec.job import DistillJobSpec
 from distilljob_core.spec.load import load_job
-from distilljob_core.spec.resolve import ResolvedStudent, resolve_students
+from distilljob_core.spec.resolve import ResolvedStudent, planned_epochs, resolve_students
 from distilljob_trainer import build, numerics, threads
 from distilljob_trainer.algorithm import Student
 from distilljob_trainer.checkpoint import Checkpoints, Groups, State, check_owner
@@ -70,7 +70,7 @@ def run_student(settings: Settings) -> StudentSummary:
     with ExitStack() as stack:
         stack.enter_context(DirectoryLock(settings.checkpoint_dir))
         task, student, notes = prepare(spec, resolved, settings)
-        progress = Progress(task.hp.plan.planned_epochs, notes.seconds, begun_seconds)
+        progress = Progress(planned_epochs(spec.method), notes.seconds, begun_seconds)
         around, client = _surround(stack, settings, task, student, notes, progress)
         run = Run(task, student, notes, around)
         network = describe(resolved.name, resolved.model.name, resolved.model.options, task.data)

@@ -4,9 +4,11 @@ SplitMix64 (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number gener
 Shapes: N samples of a split, B of a batch.
 """
 
+import random
 from enum import IntEnum
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +27,7 @@ class Stream(IntEnum):
     SUBSET = 4
     STEP = 5
     WEIGHTS = 6
+    PREDICTION = 7
 
 
 def stream_key(stream: Stream, *counters: int) -> int:
@@ -33,6 +36,13 @@ def stream_key(stream: Stream, *counters: int) -> int:
     for counter in (stream, *counters):
         key = _mix(((key ^ (counter & _MASK)) + _GOLDEN) & _MASK)
     return key
+
+
+def seed_generators(key: int) -> None:
+    """Seed the global generators of torch, Python and NumPy: a user's network may draw from any of them."""
+    torch.manual_seed(key)
+    random.seed(key)
+    np.random.seed([key >> 32, key & 0xFFFF_FFFF])
 
 
 def hashes(key: int, ids_B: Tensor) -> Tensor:
