@@ -143,26 +143,26 @@ def offer_to_message(token: int, offer: Offer) -> pb.OpenRequest:
         token=token,
         round=round_to_message(offer.round),
         weight=offer.weight,
+        num_correct=offer.num_correct,
         holdout_size=offer.holdout_size,
         codec=offer.codec,
         source_digest=offer.source_digest,
         cross_entropy=offer.cross_entropy,
     )
 
-        num_correct=offer.num_correct,
 
 def offer_from_message(message: pb.OpenRequest) -> Offer:
     """Read an announcement."""
     return Offer(
         round=round_from_message(message.round),
         weight=message.weight,
+        num_correct=message.num_correct,
         holdout_size=message.holdout_size,
         codec=message.codec,
         source_digest=message.source_digest,
         cross_entropy=message.cross_entropy,
     )
 
-        num_correct=message.num_correct,
 
 def record_to_message(record: CloseRecord) -> pb.CloseRecord:
     """Tell what was decided about a round."""
@@ -170,13 +170,13 @@ def record_to_message(record: CloseRecord) -> pb.CloseRecord:
         pb.Contribution(
             student=part.student,
             weight=part.weight,
+            num_correct=part.num_correct,
             holdout_size=part.holdout_size,
             source_digest=part.source_digest,
             cross_entropy=part.cross_entropy,
         )
         for part in record.contributions
     ]
-            num_correct=part.num_correct,
     return pb.CloseRecord(
         round=round_to_message(record.round),
         contributions=contributions,
