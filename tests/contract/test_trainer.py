@@ -435,7 +435,7 @@ def test_what_no_restart_can_cure_has_its_own_exit_code_and_one_readable_line(
     job, tmp_path, monkeypatch, changes, options, code, text
 ):
     (tmp_path / "torn.py").write_text(TORN)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     broken = job("broken", **changes)
     process = broken.start(broken.names[0], *options)
     assert process.exit_code() == code
