@@ -1,6 +1,7 @@
 """How the command line prints: one block for an error, plain words for units."""
 
 import json
+import os
 from typing import Any, Final
 
 from rich.console import Console
@@ -9,8 +10,25 @@ from rich.padding import Padding
 
 from distilljob.errors import CommandError
 
-out: Final = Console(highlight=False)
-err: Final = Console(stderr=True, highlight=False)
+
+class Output(Console):
+    """A console that falls silent when its reader leaves (`| head`); the program goes on to its end."""
+
+    def on_broken_pipe(self) -> None:
+        """Write to nowhere from now on."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())
+        os.close(nowhere)
+
+
+out: Final = Output(highlight=False)
+err: Final = Output(stderr=True, highlight=False)
+
+
+def print_text(text: str, console: Console = out) -> None:
+    """Print a text as it is: a line stays one line however narrow the console thinks it is."""
+    console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
 
 def print_error(error: CommandError) -> None:
@@ -27,7 +45,7 @@ def print_error(error: CommandError) -> None:
 
 def print_json(value: Any) -> None:
     """Print one JSON document and nothing else."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print_text(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def in_bytes(amount: float) -> str:

@@ -12,8 +12,18 @@ ACCUMULATOR_BYTES: Final = 8
 """A float64 for each sample and class at the aggregator."""
 FLOAT_BYTES: Final = 4
 OPTIMIZER_COPIES: Final = {"SGD": 1, "AdamW": 2}
-CHECKPOINT_GENERATIONS: Final = 3
-"""The last two and the phase boundary."""
+NUM_CHECKPOINTS: Final = 3
+"""Two are kept, one is being written."""
+NUM_LESSONS: Final = 3
+"""Teachers of whole cycles, as float32; likewise."""
+NUM_EXPORTS: Final = 2
+"""The last weights and the selected ones."""
+TENSOR_BYTES: Final = 256
+"""Name and place of a tensor in a file."""
+EPOCH_BYTES: Final = 512
+"""What metrics.jsonl tells of an epoch, its share of a cycle's lines included; measured: 270."""
+RECORDS_BYTES: Final = 16_384
+"""What else there is of a student: JSON files, the run's result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +42,11 @@ class StudentSize:
     """The sizes of a student that costs depend on."""
 
     parameters: int
-    """Numbers in its network, buffers included."""
+    """Numbers that training changes."""
+    buffers: int
+    """Numbers that the network keeps beside them, such as running means."""
+    tensors: int
+    """Named tensors that hold both."""
     epoch_steps: int
 
 
@@ -43,9 +57,11 @@ class StudentCost:
     name: str
     model: str
     parameters: int
+    buffers: int
     steps_per_cycle: int
     steps: int
     checkpoint_bytes: int
+    result_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +84,7 @@ class Estimate:
 
 def estimate(spec: DistillJobSpec, data: DataShape, sizes: Mapping[str, StudentSize]) -> Estimate:
     """Work out the costs of a checked job; sizes by student."""
-    students = tuple(_student(spec, student, sizes[student.name]) for student in resolve_students(spec))
+    students = tuple(_student(spec, student, sizes[student.name], data) for student in resolve_students(spec))
     code_bytes = CODE_BYTES[spec.method.soft_labels.codec] * data.classes
     rounds = 0 if spec.method.name == "Independent" else spec.method.cycles
     upload = data.train_samples * code_bytes if rounds else 0
@@ -83,17 +99,24 @@ def estimate(spec: DistillJobSpec, data: DataShape, sizes: Mapping[str, StudentS
         aggregator_memory_bytes=(upload or evaluation) * (ACCUMULATOR_BYTES * data.classes + code_bytes) // code_bytes,
         state_storage_bytes=len(students) * max(upload, evaluation) + kept * upload + evaluation,
         checkpoint_storage_bytes=sum(student.checkpoint_bytes for student in students),
-        results_storage_bytes=2 * FLOAT_BYTES * sum(student.parameters for student in students),
+        results_storage_bytes=sum(student.result_bytes for student in students),
     )
 
 
-def _student(spec: DistillJobSpec, student: ResolvedStudent, size: StudentSize) -> StudentCost:
-    copies = CHECKPOINT_GENERATIONS * (1 + OPTIMIZER_COPIES[student.training.optimizer.kind])
+def _student(spec: DistillJobSpec, student: ResolvedStudent, size: StudentSize, data: DataShape) -> StudentCost:
+    epochs = planned_epochs(spec.method)
+    weights_bytes = FLOAT_BYTES * (size.parameters + size.buffers) + TENSOR_BYTES * size.tensors
+    lesson_bytes = 0 if spec.method.name == "Independent" else FLOAT_BYTES * data.train_samples * data.classes
+    result_bytes = NUM_EXPORTS * weights_bytes + EPOCH_BYTES * epochs + RECORDS_BYTES
+    # A checkpoint holds the weights, the selected ones and what the optimizer keeps of each.
+    copies = 2 + OPTIMIZER_COPIES[student.training.optimizer.kind]
     return StudentCost(
         name=student.name,
         model=student.model.name,
         parameters=size.parameters,
+        buffers=size.buffers,
         steps_per_cycle=size.epoch_steps * (spec.method.independent_epochs + spec.method.distill_epochs),
-        steps=size.epoch_steps * planned_epochs(spec.method),
-        checkpoint_bytes=copies * size.parameters * FLOAT_BYTES,
+        steps=size.epoch_steps * epochs,
+        checkpoint_bytes=NUM_CHECKPOINTS * copies * weights_bytes + NUM_LESSONS * lesson_bytes + result_bytes,
+        result_bytes=result_bytes,
     )

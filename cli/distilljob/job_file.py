@@ -101,7 +101,7 @@ def _choices(node: Any) -> str:
         return "pick a field with .name"
     if not isinstance(node, list):
         return "the path goes below a single value"
-    names = [item["name"] for item in node if isinstance(item, dict) and "name" in item]
+    names = [str(item["name"]) for item in node if isinstance(item, dict) and "name" in item]
     return f"pick one of the list with [0] to [{len(node) - 1}]" + (f" or by name: {', '.join(names)}" if names else "")
 
 

@@ -1,134 +1,37 @@
-"""The `distilljob` command."""
+"""The program `distilljob`. Its own imports are few, so that Ctrl-C is clean from the first moment."""
 
+import signal
 import sys
-from collections.abc import Sequence
-from importlib.metadata import version
-from pathlib import Path
-from typing import Annotated, Literal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
-import typer
-
-from distilljob import console
-from distilljob.errors import CommandError
-from distilljob_core.errors import DistillJobError
-
-EXIT_CODES = """Exit codes: 0 done · 1 the job failed · 2 bad input, nothing started · 3 not found · 143 ended by
-SIGTERM or Ctrl-C, the same command goes on."""
-
-app = typer.Typer(
-    name="distilljob",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog=EXIT_CODES,
-)
-
-JobPath = Annotated[Path, typer.Argument(metavar="FILE", help="A DistillJob file, YAML or JSON.", show_default=False)]
-Settings = Annotated[
-    list[str],
-    typer.Option(
-        "--set",
-        metavar="PATH=VALUE",
-        help="Change one field, for example [cyan]method.cycles=2[/] or [cyan]students\\[vgg].gpus=0[/]. Repeatable.",
-        show_default=False,
-    ),
-]
-Data = Annotated[
-    Path,
-    typer.Option("--data", envvar="DISTILLJOB_DATA_DIR", metavar="DIR", help="The folder that stands for /data."),
-]
-
-
-@app.callback(invoke_without_command=True)
-def _root(
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    """Students of different networks teach each other: on one machine, or on Kubernetes.
-
-    Begin with: [cyan]distilljob run examples/01-digits.yaml[/]
-    """
-    if show_version:
-        console.out.print(f"distilljob {version('distilljob')}")
-        raise typer.Exit
-
-
-@app.command(
-    epilog=f"""Examples:
-
-distilljob run examples/01-digits.yaml
-
-distilljob run job.yaml -o runs/short --set method.cycles=2 --set training.seed=1
-
-{EXIT_CODES}"""
-)
-def run(
-    file: JobPath,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="The run directory. [dim]default: runs/NAME[/]"),
-    ] = None,
-    settings: Settings = [],  # noqa: B006 - typer copies it
-    fresh: Annotated[bool, typer.Option("--fresh", help="Remove the run that is in DIR and begin again.")] = False,
-    data: Data = Path("data"),
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"] | None,
-        typer.Option(help="Where students train. [dim]default: auto, a GPU where there is one[/]"),
-    ] = None,
-) -> None:
-    """Run a job on this machine. The same command again goes on where it stopped.
-
-    Each student and the aggregator is a process of its own. Ctrl-C saves and stops; twice stops at once.
-    """
-    from distilljob.local.run import run_local
-
-    raise typer.Exit(run_local(file, output, settings, fresh=fresh, data=data, device=device))
-
-
-@app.command(
-    epilog="""Examples:
-
-distilljob validate job.yaml
-
-distilljob validate job.yaml --estimate --set method.cycles=8"""
-)
-def validate(
-    file: JobPath,
-    settings: Settings = [],  # noqa: B006 - typer copies it
-    with_estimate: Annotated[
-        bool, typer.Option("--estimate", help="Also say what the job moves, keeps and computes. Reads the dataset.")
-    ] = False,
-    data: Data = Path("data"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Check a job: everything that is wrong, at once."""
-    from distilljob.validate import run_validate
-
-    raise typer.Exit(run_validate(file, settings, with_estimate=with_estimate, data=data, as_json=as_json))
-
-
-@app.command(epilog="Example: distilljob schema | kubectl apply --server-side -f -")
-def schema() -> None:
-    """Print the CustomResourceDefinition."""
-    from distilljob.job_file import dump_yaml
-    from distilljob_core.crd import crd
-
-    print(dump_yaml(crd()), end="")
+from distilljob_core.exit_codes import ExitCode
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, run one command, return its exit code."""
+    with _clean_interrupt():
+        from distilljob.commands import run_command
+
+        return run_command(arguments)
+
+
+@contextmanager
+def _clean_interrupt() -> Iterator[None]:
+    """Let Ctrl-C end the program as SIGTERM would, without a traceback; commands may listen for themselves."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored by nohup
+        yield
+        return
+    signal.signal(signal.SIGINT, _leave)
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="distilljob")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 1
-    except CommandError as error:
-        console.print_error(error)
-        return error.exit_code
-    except DistillJobError as error:
-        console.print_error(CommandError(str(error)))
-        return CommandError.exit_code
-    return 0
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(int(ExitCode.TERMINATED))
 
 
 if __name__ == "__main__":

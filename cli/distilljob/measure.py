@@ -28,8 +28,14 @@ def measure(job: DistillJob, data_root: Path) -> tuple[DataShape, dict[str, Stud
             except FactoryError as error:
                 problems.append(Problem(f"model of student {student.name}", str(error)))
                 continue
-            numbers = sum(tensor.numel() for tensor in network.state_dict().values())
-            sizes[student.name] = StudentSize(numbers, data.num_batches(shape.fit_samples, student.training.batch_size))
+            parameters = sum(tensor.numel() for tensor in network.parameters())
+            kept = network.state_dict()
+            sizes[student.name] = StudentSize(
+                parameters=parameters,
+                buffers=sum(tensor.numel() for tensor in kept.values()) - parameters,
+                tensors=len(kept),
+                epoch_steps=data.num_batches(shape.fit_samples, student.training.batch_size),
+            )
     if problems:
         raise BadInput("no estimate", problems)
     return shape, sizes

@@ -5,9 +5,13 @@ import pytest
 from distilljob.estimate import DataShape, StudentSize, estimate
 from distilljob.job_file import read_job
 from distilljob.main import main
+from distilljob_trainer.models import build
 
 CIFAR = DataShape(train_samples=50_000, fit_samples=49_000, test_samples=10_000, classes=10)
-SIZES = {"mlp": StudentSize(parameters=1000, epoch_steps=383), "cnn": StudentSize(parameters=2000, epoch_steps=383)}
+SIZES = {
+    "mlp": StudentSize(parameters=10**8, buffers=0, tensors=4, epoch_steps=383),
+    "cnn": StudentSize(parameters=10**8, buffers=10**8, tensors=4, epoch_steps=383),
+}
 
 
 def costs(job_file, *settings):
@@ -38,7 +42,20 @@ def test_independent_students_exchange_only_the_evaluation(job_file):
 def test_steps_and_checkpoints_are_per_student(job_file):
     mlp, cnn = costs(job_file, "method.burnInEpochs=3").students
     assert (mlp.steps_per_cycle, mlp.steps) == (2 * 383, (3 + 2 * 2) * 383)
-    assert (mlp.checkpoint_bytes, cnn.checkpoint_bytes) == (3 * 2 * 4 * 1000, 3 * 3 * 4 * 2000)
+    assert (mlp.parameters, cnn.parameters, cnn.buffers) == (10**8, 10**8, 10**8)
+
+
+def test_checkpoints_hold_two_sets_of_weights_the_optimizer_the_lessons_and_the_export(job_file):
+    result = costs(job_file)
+    mlp, cnn = (student.checkpoint_bytes for student in result.students)
+    lessons = 3 * 50_000 * 10 * 4
+    expected_sgd, expected_adamw = (3 * 3 + 2) * 4 * 10**8 + lessons, (3 * 4 + 2) * 4 * 2 * 10**8 + lessons
+    assert 0 <= mlp - expected_sgd <= 1e-4 * expected_sgd
+    assert 0 <= cnn - expected_adamw <= 1e-4 * expected_adamw
+    assert result.checkpoint_storage_bytes == mlp + cnn
+    assert 0 <= result.results_storage_bytes - 2 * 4 * 3 * 10**8 <= 1e5
+    alone = costs(job_file, "method.name=Independent")
+    assert mlp - alone.students[0].checkpoint_bytes == lessons
 
 
 def test_estimate_reads_the_real_dataset_and_networks(job_file, capsys):
@@ -47,6 +64,15 @@ def test_estimate_reads_the_real_dataset_and_networks(job_file, capsys):
     assert shown["valid"]
     assert shown["estimate"]["upload_bytes"] == 1000 * 10 * 2
     assert [student["parameters"] for student in shown["estimate"]["students"]] == [17_226, 6_090]
+
+
+def test_running_means_are_no_parameters(job_file, capsys):
+    arguments = ["--estimate", "--json", "--set", "students[cnn].model.name=cnn_bn_small"]
+    assert main(["validate", str(job_file), *arguments]) == 0
+    cnn = json.loads(capsys.readouterr().out)["estimate"]["students"][1]
+    assert cnn["buffers"] > 0
+    network = build("cnn_bn_small", num_classes=10)
+    assert cnn["parameters"] == sum(parameter.numel() for parameter in network.parameters())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
+import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +73,25 @@ def test_a_folder_is_in_use_until_the_last_inherited_lock_is_closed(tmp_path, mo
     monkeypatch.setattr(folders, "LEFTOVER_SECONDS", 1)
     with RunFolder(tmp_path).locked():
         pass
+
+
+def use(folder):
+    folder.check_usable()
+    with folder.locked():
+        pass
+
+
+def test_a_folder_below_a_file_is_refused_in_words(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="Not a directory; choose another folder"):
+        use(RunFolder(tmp_path / "file" / "run"))
+
+
+@pytest.mark.parametrize("name", ["mkdir", "iterdir", "open"])
+def test_a_folder_that_may_not_be_used_is_refused_in_words(tmp_path, monkeypatch, name):
+    def refuse(*args, **options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, name, refuse)
+    with pytest.raises(BadInput, match="Permission denied; choose another folder"):
+        use(RunFolder(tmp_path))

@@ -3,60 +3,56 @@ import pytest
 from distilljob.local import host
 
 
-def cgroup(tmp_path, membership, files):
-    (tmp_path / "membership").write_text(membership)
-    for name, text in files.items():
-        path = tmp_path / "mount" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return host.cgroup_quotas(tmp_path / "mount", tmp_path / "membership")
+@pytest.mark.parametrize(("processors", "students", "threads"), [(8.0, 3, 2), (1.5, 1, 1), (0.5, 4, 1), (2.0, 1, 2)])
+def test_threads_are_shared_out_and_never_none(processors, students, threads):
+    assert host.threads_per_student(processors, students) == threads
+
+
+def test_a_quota_cuts_the_processors_and_never_adds_any(monkeypatch):
+    monkeypatch.setattr(host, "cpu_quota", lambda: 0.5)
+    assert host.num_processors() == 0.5
+    monkeypatch.setattr(host, "cpu_quota", lambda: None)
+    without = host.num_processors()
+    monkeypatch.setattr(host, "cpu_quota", lambda: 1e6)
+    assert host.num_processors() == without >= 1
+
+
+@pytest.fixture
+def nvidia_smi(monkeypatch, tmp_path):
+    """A machine whose nvidia-smi lists two GPUs, the first one with a slice."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text(
+        "#!/bin/sh\necho 'GPU 0: X (UUID: GPU-afe1)'\necho '  MIG 1g Device 0: (UUID: MIG-b2)'\n"
+        "echo 'GPU 1: X (UUID: GPU-c3)'\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
 
 
 @pytest.mark.parametrize(
-    ("membership", "files", "quotas"),
+    ("visible", "gpus"),
     [
-        ("0::/", {"cpu.max": "150000 100000\n"}, [1.5]),
-        ("0::/", {"cpu.max": "max 100000\n"}, []),
-        ("0::/a/b", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "300000 100000\n"}, [3.0]),
-        ("0::/gone", {}, []),
-        (
-            "4:cpu,cpuacct:/pod\n1:memory:/pod",
-            {"cpu/pod/cpu.cfs_quota_us": "50000\n", "cpu/pod/cpu.cfs_period_us": "100000\n"},
-            [0.5],
-        ),
-        ("4:cpu:/", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, []),
+        ("", ()), ("-1", ()), ("1", ("1",)), ("0, GPU-af", ("0", "GPU-af")), ("MIG-b2", ("MIG-b2",)),
+        ("2", ()), ("1,7", ("1",)), ("GPU-d4", ()),
     ],
-)
-def test_quota_is_read_from_the_own_cgroup_and_all_above(tmp_path, membership, files, quotas):
-    assert cgroup(tmp_path, membership, files) == quotas
-
-
-def test_a_machine_without_cgroups_has_no_quota(tmp_path):
-    assert host.cgroup_quotas(tmp_path, tmp_path / "none") == []
-
-
-@pytest.mark.parametrize(("quota", "concurrent", "threads"), [(8.0, 3, 2), (1.5, 1, 1), (0.5, 4, 1), (2.0, 1, 2)])
-def test_threads_are_shared_out_and_never_none(quota, concurrent, threads):
-    assert host.threads_per_student(quota, concurrent) == threads
-
-
-def test_quota_is_at_least_something():
-    assert host.cpu_quota() > 0
-
-
-@pytest.mark.parametrize(("visible", "gpus"), [("", ()), ("-1", ()), ("2", ("2",)), ("0, GPU-af", ("0", "GPU-af"))])
-def test_gpus_that_the_user_chose_are_the_only_ones(monkeypatch, visible, gpus):
+)  # fmt: skip
+@pytest.mark.usefixtures("nvidia_smi")
+def test_gpus_that_the_user_chose_and_that_are_here_are_the_only_ones(monkeypatch, visible, gpus):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert host.find_gpus() == gpus
 
 
-def test_gpus_are_counted_by_nvidia_smi(monkeypatch, tmp_path):
+@pytest.mark.usefixtures("nvidia_smi")
+def test_gpus_are_counted_by_nvidia_smi(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 'GPU 0: X (UUID: a)'\necho '  MIG 1g Device 0: (UUID: b)'\necho 'GPU 1: X'\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert host.find_gpus() == ("0", "1")
+
+
+def test_a_chosen_gpu_on_a_machine_without_any_is_none(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(host, "_nvidia_smi", lambda: None)
+    monkeypatch.setattr(host, "_driver_listing", lambda: "")
+    assert host.find_gpus() == ()
 
 
 def test_students_go_round_the_gpus():

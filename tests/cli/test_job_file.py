@@ -97,3 +97,10 @@ def test_what_is_written_is_read_back_as_kubectl_reads_it(tree):
 def test_text_that_looks_like_something_else_stays_text(text):
     assert read_yaml(dump_yaml({"a": text, "b": {text: 1}})) == {"a": text, "b": {text: 1}}
     assert yaml.safe_load(dump_yaml({"a": text}))["a"] == text
+
+
+def test_a_list_whose_names_are_no_texts_is_still_told(write_job):
+    file = write_job("spec: {students: [{name: 5}]}")
+    with pytest.raises(BadInput) as caught:
+        read_job(file, ["students[zz].gpus=0"])
+    assert caught.value.problems[0].hint.endswith("by name: 5")

@@ -1,9 +1,15 @@
+import os
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
 
+from distilljob import console
+from distilljob.console import Output
+from distilljob.local.view import open_view
 from distilljob.main import main
 from distilljob_core.crd import crd
 
@@ -67,3 +73,51 @@ def test_json_errors_are_json(job_file, capsys):
 def test_a_missing_file_is_not_found(tmp_path, capsys):
     assert main(["validate", str(tmp_path / "none.yaml")]) == 3
     assert "no such file" in " ".join(capsys.readouterr().err.split())
+
+
+IMPORTING = """
+import signal, sys
+from distilljob.main import main
+
+class Interrupt:
+    def find_spec(self, name, *rest):
+        if name == {module!r}:
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+sys.exit(main({arguments!r}))
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "distilljob.commands", "distilljob.local.run"])
+def test_ctrl_c_while_it_still_imports_is_a_clean_end(job_file, module):
+    code = IMPORTING.format(module=module, arguments=["run", str(job_file)])
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (143, "")
+
+
+def test_the_program_itself_imports_little_before_it_listens():
+    code = "import sys, distilljob.main; print({'typer', 'rich', 'pydantic'} & set(sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "set()\n"
+
+
+def test_a_reader_that_leaves_early_changes_no_exit_code():
+    program = subprocess.Popen(
+        [sys.executable, "-m", "distilljob.main", "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    program.stdout.close()
+    with program.stderr:
+        assert (program.stderr.read(), program.wait()) == ("", 0)
+
+
+def test_lines_after_a_reader_has_left_go_nowhere():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as file:
+        gone = Output(file=file)
+        console.print_text("first", gone)
+        view = open_view(gone)
+        view.tell("second", elapsed_seconds=1.0)
+        view.close()
+        assert gone.quiet

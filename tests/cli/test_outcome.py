@@ -77,6 +77,18 @@ def test_metrics_are_joined_student_by_student_each_line_with_its_name(finished)
     ]
 
 
+def test_a_damaged_line_of_metrics_is_left_out_and_costs_no_result(finished, capsys):
+    folder = finished(run_result(), {"mlp": [{"epoch": 1}, {"epoch": 2}]})
+    with (folder.results / "mlp-metrics.jsonl").open("ab") as file:
+        file.write(b'{"epoch": \xff\n[3]\n{"epoch": 4}\n')
+    write_outcome(folder, {"mlp": 0, "cnn": 0})
+    assert [json.loads(line)["epoch"] for line in folder.metrics.read_text().splitlines()] == [1, 2, 4]
+    warnings = "".join(capsys.readouterr().err.split())
+    assert "mlp-metrics.jsonl:3isnometricsrecord" in warnings
+    assert "mlp-metrics.jsonl:4isnometricsrecord" in warnings
+    assert folder.result.exists()
+
+
 def test_the_table_fits_80_columns_and_says_what_was_measured(finished):
     folder = finished(run_result(exact=False, inexact_reasons=["threads changed"]))
     text = shown(write_outcome(folder, {"mlp": 2, "cnn": 0}), folder)

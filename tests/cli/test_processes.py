@@ -8,7 +8,8 @@ import pytest
 from distilljob.errors import MissingPart
 from distilljob.local import processes
 from distilljob.local.aggregator import BACKOFF_SECONDS, AggregatorKeeper
-from distilljob.local.processes import find_program, last_lines, start
+from distilljob.local.logs import last_lines
+from distilljob.local.processes import find_program, start
 from distilljob_core.plan import Process
 
 PATIENT = "import sys; print('ready', flush=True); sys.stdin.read()"
@@ -41,7 +42,7 @@ def ended(child, now_seconds=1.0):
 
 
 def ready(child):
-    while last_lines(child.log) != ["ready"]:
+    while last_lines(child.log, 1) != ["ready"]:
         time.sleep(0.01)
 
 
@@ -55,7 +56,7 @@ def test_an_end_is_reported_as_pods_report_it(run, code, exit_code):
 def test_a_child_is_told_to_leave_with_its_parent_and_holds_its_pipe(run):
     child = run("import sys, os, stat; print(sys.argv[1:], stat.S_ISFIFO(os.fstat(0).st_mode))")
     ended(child)
-    assert last_lines(child.log) == ["['--exit-with-parent'] True"]
+    assert last_lines(child.log, 1) == ["['--exit-with-parent'] True"]
 
 
 def test_the_plan_wins_over_the_machine_and_both_over_the_users_environment(run, monkeypatch):
@@ -65,7 +66,7 @@ def test_the_plan_wins_over_the_machine_and_both_over_the_users_environment(run,
     code = "import os; print(*(os.environ.get(k) for k in ('A', 'B', 'C', 'DISTILLJOB_STUDENT')))"
     child = run(code, {"B": "machine", "C": "machine"}, {"C": "plan"})
     ended(child)
-    assert last_lines(child.log) == ["user machine plan None"]
+    assert last_lines(child.log, 1) == ["user machine plan None"]
 
 
 def test_a_child_has_a_process_group_of_its_own_so_that_ctrl_c_is_the_runners(run):

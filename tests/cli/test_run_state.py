@@ -4,9 +4,11 @@ import pytest
 
 from distilljob.errors import BadInput
 from distilljob.job_file import read_job
+from distilljob.local import host
 from distilljob.local.folder import RunFolder
 from distilljob.local.run import claim, read_state, revived
-from distilljob.local.settings import settle, to_store
+from distilljob.local.runner import save_state
+from distilljob.local.settings import Settings, settle, to_store
 from distilljob_core.conditions import Reason
 from distilljob_core.lifecycle.model import Account, JobState, Outcome, Standing, StudentState
 
@@ -33,7 +35,24 @@ def test_another_job_leaves_the_folder_as_it_was(job_file, tmp_path):
 
 
 def test_before_the_first_start_nothing_is_remembered(tmp_path):
-    assert read_state(RunFolder(tmp_path)) == {}
+    assert read_state(RunFolder(tmp_path)) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"settings": {}, "lifecycle": {"uid": 5}}', "\xff"])
+def test_a_damaged_memory_is_bad_input_with_a_way_out(tmp_path, text):
+    folder = RunFolder(tmp_path)
+    folder.state.write_text(text)
+    with pytest.raises(BadInput) as caught:
+        read_state(folder)
+    assert caught.value.problems[0].path == str(folder.state)
+    assert "--fresh" in caught.value.problems[0].hint
+
+
+def test_what_was_remembered_is_read_back(tmp_path):
+    folder = RunFolder(tmp_path)
+    settings, state = Settings(3, "cpu", tmp_path, ()), JobState("u", {"mlp": StudentState(Standing.LIVE, attempt=3)})
+    save_state(folder, settings, state)
+    assert read_state(folder) == (state, {"threads": 3, "device": "cpu"})
 
 
 def test_a_run_that_did_not_fail_goes_on_as_it_is():
@@ -64,7 +83,8 @@ def test_threads_are_settled_once_and_the_device_until_told_otherwise(job_file, 
 
 def test_a_gpu_is_found_and_a_missing_one_refused(job_file, tmp_path, monkeypatch):
     spec = read_job(job_file).job.spec
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(host, "_nvidia_smi", lambda: "GPU 0: X\nGPU 1: X\n")
     assert settle(spec, {}, tmp_path, "cuda").gpus == ("0", "1")
     assert settle(spec, {}, tmp_path, "cpu").gpus == ()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

@@ -5,55 +5,9 @@ import torch
 
 from distilljob_core.errors import DeviceError
 from distilljob_trainer import numerics
-from distilljob_trainer.threads import cpu_quota, num_threads
+from distilljob_trainer.threads import num_threads
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def cgroup(tmp_path):
-    """Make a control group from files: its membership line and its quota files."""
-
-    def make(line: str, **files: str) -> tuple:
-        root, membership = tmp_path / "fs", tmp_path / "cgroup"
-        membership.write_text(f"{line}\n")
-        for name, content in files.items():
-            path = root / name.replace("__", "/").replace("_max", ".max").replace("cpu_cfs", "cpu.cfs")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content)
-        return root, membership
-
-    return make
-
-
-def test_the_quota_of_version_2(cgroup):
-    assert cpu_quota(*cgroup("0::/", cpu_max="250000 100000\n")) == 2.5
-
-
-def test_the_smallest_quota_on_the_way_up_counts(cgroup):
-    files = {"cpu_max": "max 100000", "pods__cpu_max": "150000 100000", "pods__one__cpu_max": "400000 100000"}
-    assert cpu_quota(*cgroup("0::/pods/one", **files)) == 1.5
-
-
-def test_the_quota_of_version_1(cgroup):
-    files = {"cpu__pod__cpu_cfs_quota_us": "300000", "cpu__pod__cpu_cfs_period_us": "100000"}
-    assert cpu_quota(*cgroup("4:cpu,cpuacct:/pod", **files)) == 3.0
-
-
-@pytest.mark.parametrize(
-    ("line", "files"),
-    [
-        pytest.param("0::/", {"cpu_max": "max 100000"}, id="v2-without-limit"),
-        pytest.param("4:cpu:/", {"cpu__cpu_cfs_quota_us": "-1"}, id="v1-without-limit"),
-        pytest.param("7:memory:/", {}, id="other-controllers"),
-    ],
-)
-def test_without_a_quota_there_is_none(cgroup, line, files):
-    assert cpu_quota(*cgroup(line, **files)) is None
-
-
-def test_outside_of_linux_there_is_no_quota(tmp_path):
-    assert cpu_quota(tmp_path, tmp_path / "absent") is None
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,6 @@ RUN_MADE: Final = (
     "results",
     "result.json",
     "metrics.jsonl",
-    "report.html",
 )
 LEFTOVER_SECONDS: Final = 60
 """How long processes of a killed runner may take to notice and leave."""
@@ -97,11 +96,13 @@ class RunFolder:
         """Refuse a folder that holds something else than a run.
 
         Raises:
-            BadInput: it is a file, or has contents that no run made.
+            BadInput: it is a file, cannot be read, or has contents that no run made.
         """
-        if self.root.exists() and not self.root.is_dir():
-            raise BadInput(f"{self.root} is a file; choose another folder with -o")
-        if self.root.is_dir() and not self.is_run() and any(path.name not in _LOCKS for path in self.root.iterdir()):
+        with _bad_folder_named(self.root):
+            if self.root.exists() and not self.root.is_dir():
+                raise BadInput(f"{self.root} is a file; choose another folder with -o")
+            others = self.root.is_dir() and any(path.name not in _LOCKS for path in self.root.iterdir())
+        if others and not self.is_run():
             raise BadInput(f"{self.root} is neither empty nor a run directory; choose another folder with -o")
 
     def clear(self) -> None:
@@ -121,17 +122,35 @@ class RunFolder:
             A descriptor for children to inherit; the folder counts as in use until all of them have closed it.
 
         Raises:
-            BadInput: another runner is at work here, or processes of an earlier one do not end.
+            BadInput: the folder cannot be made or written, another runner is at work here, or processes of an earlier
+                one do not end.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        try:
-            runner_lock = DirectoryLock(self.root)
-        except DistillJobError as error:
-            raise BadInput(f"another runner is at work: {error}") from None
-        with runner_lock, (self.root / _CHILDREN_LOCK).open("wb") as lock:
+        with _bad_folder_named(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            runner_lock = self._runner_lock()
+        with runner_lock, self._children_lock() as lock:
             if not _taken(lock, LEFTOVER_SECONDS):
                 raise BadInput(f"{self.root}: processes of an earlier runner are still alive; end them first")
             yield lock.fileno()
+
+    def _runner_lock(self) -> DirectoryLock:
+        try:
+            return DirectoryLock(self.root)
+        except DistillJobError as error:
+            raise BadInput(f"another runner is at work: {error}") from None
+
+    def _children_lock(self) -> BinaryIO:
+        with _bad_folder_named(self.root):
+            return (self.root / _CHILDREN_LOCK).open("wb")
+
+
+@contextmanager
+def _bad_folder_named(root: Path) -> Iterator[None]:
+    """Turn the operating system's refusal into words for whoever chose the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(f"{root} cannot be used: {error.strerror}; choose another folder with -o") from None
 
 
 def _taken(lock: BinaryIO, patience_seconds: float) -> bool:

@@ -7,12 +7,14 @@ from uuid import NAMESPACE_URL, uuid5
 from distilljob.local.aggregator import AggregatorKeeper
 from distilljob.local.folder import RunFolder, write_json
 from distilljob.local.host import least_used
-from distilljob.local.processes import Child, last_lines, start
+from distilljob.local.logs import cut, error_lines
+from distilljob.local.processes import Child, start
 from distilljob.local.scrape import Unreadable, scrape
 from distilljob.local.settings import Settings
 from distilljob_core import names
 from distilljob_core.exit_codes import ExitCode
 from distilljob_core.lifecycle.model import Control, End, JobState, Manner, Standing, Start
+from distilljob_core.lifecycle.restarts import MESSAGE_CHARACTERS
 from distilljob_core.lifecycle.seen import AggregatorSeen, AttemptSeen, AttemptStanding, Seen, StudentSeen
 from distilljob_core.plan import aggregator_process, student_process
 from distilljob_core.progress import Progress, read_progress, scrape_failed
@@ -22,7 +24,6 @@ from distilljob_core.spec.resolve import resolve_students
 
 GRACE_SECONDS: Final = 120
 """Time to save after SIGTERM, as a pod gets by default."""
-NUM_LINES: Final = 20
 SIGNALED: Final = 128
 """Exit codes above it name a signal."""
 STALE_SECONDS: Final = 10.0
@@ -172,11 +173,10 @@ def attempt_seen(job_uid: str, student: str, attempt: int, child: Child) -> Atte
 
 
 def last_words(child: Child) -> str:
-    """Give the last line with a word in it of a process that failed by itself; signals leave no time for one."""
+    """Give the error, on one line, of a process that failed by itself; signals leave no time for one."""
     if child.exit_code in (None, ExitCode.DONE) or (child.exit_code or 0) > SIGNALED:
         return ""
-    worded = [line.strip() for line in last_lines(child.log, NUM_LINES) if any(map(str.isalpha, line))]
-    return worded[-1] if worded else ""
+    return cut(" ".join(error_lines(child.log)), MESSAGE_CHARACTERS)
 
 
 def lost_attempts(before: JobState) -> dict[str, AttemptSeen]:

@@ -1,14 +1,16 @@
 """What a finished run leaves for its user: result.json with restarts and verdict, metrics.jsonl, a table."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from distilljob.console import in_percent, in_time
+from distilljob.console import err, in_percent, in_time
 from distilljob.local.folder import RunFolder, write_json
 from distilljob.verdict import verdict
 from distilljob_core.files import write_atomically
@@ -47,17 +49,25 @@ def read_outcome(folder: RunFolder) -> LocalResult:
 
 def _merged_metrics(folder: RunFolder, students: list[str]) -> str:
     """Join the students' metrics, student by student in spec order; each line says whose it is."""
-    lines = []
+    records: list[dict[str, Any]] = []
     for student in students:
         path = folder.results / f"{student}{METRICS_SUFFIX}"
-        if path.exists():
-            lines += [_labeled(student, line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return "".join(f"{line}\n" for line in lines)
+        records += [{"student": student} | record for record in _records(path)]
+    return "".join(f"{json.dumps(record, ensure_ascii=False)}\n" for record in records)
 
 
-def _labeled(student: str, line: str) -> str:
-    record: dict[str, Any] = json.loads(line)
-    return json.dumps({"student": student} | record, ensure_ascii=False)
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    """Read the lines that are whole: a damaged one must not cost the result of a finished run."""
+    content = path.read_bytes() if path.exists() else b""
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if isinstance(record, dict):
+            yield record
+        else:
+            err.print(f"[yellow]warning:[/] {escape(str(path))}:{number} is no metrics record and is left out")
 
 
 def result_table(result: LocalResult, folder: RunFolder) -> RenderableType:

@@ -18,8 +18,6 @@ from typing import Final
 from distilljob.errors import MissingPart
 from distilljob_core.plan import Process
 
-TAIL_BYTES: Final = 16_384
-
 _NEEDED: Final = {
     "distilljob-aggregator": ("aggregator", ("aiohttp", "prometheus_client")),
     "distilljob-trainer": ("trainer", ("torch", "safetensors", "sklearn", "prometheus_client")),
@@ -108,17 +106,6 @@ def start(
             pass_fds=(inherited_lock,),
         )
     return Child(process, popen, log, now_seconds)
-
-
-def last_lines(log: Path, count: int = 1) -> list[str]:
-    """Read the end of a log, without empty lines."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    return [line for line in lines if line.strip()][-count:]
 
 
 def find_program(name: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from rich.console import Console
 from rich.markup import escape
 
 from distilljob import console
@@ -14,6 +15,7 @@ from distilljob.errors import BadInput
 from distilljob.job_file import JobFile, read_job
 from distilljob.local.failure import print_aggregator_failure, print_failure
 from distilljob.local.folder import RunFolder, write_json
+from distilljob.local.logs import cut
 from distilljob.local.machine import Machine
 from distilljob.local.outcome import read_outcome, result_table, write_outcome
 from distilljob.local.processes import check_installed
@@ -25,15 +27,26 @@ from distilljob.local.view import open_view
 from distilljob_core.exit_codes import ExitCode
 from distilljob_core.files import write_atomically
 from distilljob_core.lifecycle.model import Account, JobState, Standing, StudentState, state_from_json
+from distilljob_core.lifecycle.restarts import MESSAGE_CHARACTERS
+from distilljob_core.spec.base import Problem
 from distilljob_core.spec.job import DistillJob
 from distilljob_core.spec.load import load_job
 from distilljob_core.spec.resolve import resolve_students
 
 
 def run_local(
-    file: Path, output: Path | None, overrides: Sequence[str], *, fresh: bool, data: Path, device: Device | None
+    file: Path,
+    output: Path | None,
+    overrides: Sequence[str],
+    *,
+    fresh: bool,
+    data: Path,
+    device: Device | None,
+    as_json: bool,
 ) -> int:
     """Run a job in its folder, from its beginning or from where it stands; the exit code.
+
+    With `as_json` standard output holds the result alone, and everything else goes to standard error.
 
     Raises:
         CommandError: something the user gave is wrong or missing; nothing was started.
@@ -42,28 +55,29 @@ def run_local(
     check_installed()
     folder = RunFolder(output or Path("runs") / given.job.metadata.name)
     folder.check_usable()
+    told = console.err if as_json else console.out
     with folder.locked() as inherited_lock:
         if fresh:
             folder.clear()
         job = claim(folder, given)
-        stored = read_state(folder)
-        state = state_from_json(stored["lifecycle"]) if stored else JobState(uid=job.metadata.uid)
+        state, stored = read_state(folder) or (JobState(uid=job.metadata.uid), {})
         if state.outcome is not None and state.outcome.kind == "Complete":
-            return show_result(folder, state, title="this run is finished")
-        settings = settle(job.spec, stored.get("settings", {}), data, device)
-        announce(job, folder, settings, state)
+            told.print("\n[bold green]this run is finished[/]")
+            return show_result(folder, state, as_json=as_json)
+        settings = settle(job.spec, stored, data, device)
+        announce(told, job, folder, settings, state)
         state = revived(state)
         folder.make()
         save_state(folder, settings, state)
         with Signals().installed() as signals:
             machine = Machine(job, folder, settings, state, inherited_lock)
-            view = open_view(console.out)
+            view = open_view(told)
             try:
                 runner = Runner(job, folder, settings, state, machine=machine, view=view, signals=signals)
                 ended = runner.run()
             finally:
                 view.close()
-        return conclude(ended, runner.state, folder, machine)
+        return conclude(ended, runner.state, folder, machine, told, as_json=as_json)
 
 
 def claim(folder: RunFolder, given: JobFile) -> DistillJob:
@@ -89,13 +103,21 @@ def claim(folder: RunFolder, given: JobFile) -> DistillJob:
     return given.job.model_copy(update={"metadata": metadata})
 
 
-def read_state(folder: RunFolder) -> dict[str, Any]:
-    """Read what an earlier runner remembered; empty before the first start."""
+def read_state(folder: RunFolder) -> tuple[JobState, dict[str, Any]] | None:
+    """Read what an earlier runner remembered, and its settings; None before the first start.
+
+    Raises:
+        BadInput: it is damaged.
+    """
     try:
-        stored: dict[str, Any] = json.loads(folder.state.read_bytes())
+        stored = json.loads(folder.state.read_bytes())
+        return state_from_json(stored["lifecycle"]), dict(stored["settings"])
     except FileNotFoundError:
-        return {}
-    return stored
+        return None
+    except (ValueError, KeyError, TypeError) as error:  # pydantic's ValidationError is a ValueError
+        hint = "begin again with --fresh, or put back a copy of the file"
+        message = f"is not what a runner wrote: {cut(str(error), MESSAGE_CHARACTERS)}"
+        raise BadInput("the run cannot go on", [Problem(str(folder.state), message, hint)]) from None
 
 
 def revived(state: JobState) -> JobState:
@@ -120,41 +142,47 @@ def _revived_student(student: StudentState) -> StudentState:
     return replace(student, standing=Standing.IDLE, ending=None, backoff_until_seconds=None, account=Account())
 
 
-def announce(job: DistillJob, folder: RunFolder, settings: Settings, state: JobState) -> None:
+def announce(told: Console, job: DistillJob, folder: RunFolder, settings: Settings, state: JobState) -> None:
     """Say what begins, or goes on, and on what."""
     students = resolve_students(job.spec)
     verb = "go on with" if state.started_seconds is not None else "run"
-    where = f"{len(settings.gpus)} GPUs" if settings.gpus else "CPU"
-    console.out.print(
+    num_gpus = len(settings.gpus)
+    where = f"{num_gpus} {'GPU' if num_gpus == 1 else 'GPUs'}" if num_gpus else "CPU"
+    told.print(
         f"{verb} [bold]{job.metadata.name}[/] in {escape(str(folder.root))}: {len(students)} "
         f"{'student' if len(students) == 1 else 'students'} on {where}, {settings.threads} "
         f"{'thread' if settings.threads == 1 else 'threads'} each",
         soft_wrap=True,
     )
     if not settings.gpus and settings.device == "auto" and any(student.gpus for student in students):
-        console.out.print("there is no GPU here: students that want one train on the CPU")
+        told.print("there is no GPU here: students that want one train on the CPU")
     if state.outcome is not None:
-        console.out.print(f"it failed before ({state.outcome.reason.value}); trying again", soft_wrap=True)
+        told.print(f"it failed before ({state.outcome.reason.value}); trying again", soft_wrap=True)
 
 
-def conclude(ended: Ended, state: JobState, folder: RunFolder, machine: Machine) -> int:
+def conclude(
+    ended: Ended, state: JobState, folder: RunFolder, machine: Machine, told: Console, *, as_json: bool
+) -> int:
     """Say how it ended; the exit code."""
     if ended is Ended.STOPPED:
-        console.out.print("stopped, everything is saved; the same command goes on from here")
+        told.print("stopped, everything is saved; the same command goes on from here")
         return ExitCode.TERMINATED
     if (aggregator := machine.aggregator.failure) is not None:
         print_aggregator_failure(aggregator)
         return 1
     if state.outcome is not None and state.outcome.kind == "Complete":
-        return show_result(folder, state, title="done")
+        return show_result(folder, state, as_json=as_json)
     print_failure(state, folder)
     return 1
 
 
-def show_result(folder: RunFolder, state: JobState, *, title: str) -> int:
+def show_result(folder: RunFolder, state: JobState, *, as_json: bool) -> int:
     """Print the result of a finished run; writes it first if the last runner did not come so far."""
     restarts = {name: student.restarts.total for name, student in state.students.items()}
     result = read_outcome(folder) if folder.result.exists() else write_outcome(folder, restarts)
-    console.out.print(f"\n[bold green]{title}[/]\n")
-    console.out.print(result_table(result, folder))
+    if as_json:
+        console.print_json(result.model_dump(mode="json", by_alias=True))
+    else:
+        console.out.print()
+        console.out.print(result_table(result, folder))
     return 0

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from distilljob.errors import BadInput
-from distilljob.local.host import cpu_quota, find_gpus, threads_per_student
+from distilljob.local.host import find_gpus, num_processors, threads_per_student
 from distilljob_core.spec.job import DistillJobSpec
 from distilljob_core.spec.resolve import resolve_students
 
@@ -40,8 +40,8 @@ def settle(spec: DistillJobSpec, stored: dict[str, Any], data: Path, device: Dev
     chosen: Device = device or stored.get("device", "auto")
     gpus = () if chosen == "cpu" else find_gpus()
     if chosen == "cuda" and not gpus:
-        raise BadInput("--device cuda: there is no NVIDIA GPU here; use --device auto or cpu")
-    threads = stored.get("threads") or threads_per_student(cpu_quota(), len(resolve_students(spec)))
+        raise BadInput("--device cuda: there is no NVIDIA GPU here that this process may use; use --device auto or cpu")
+    threads = stored.get("threads") or threads_per_student(num_processors(), len(resolve_students(spec)))
     return Settings(threads, chosen, data, gpus)
 
 

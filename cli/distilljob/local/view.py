@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from distilljob.console import in_percent, in_time
+from distilljob.console import in_percent, in_time, print_text
 from distilljob.local.picture import Picture, Row
 
 WIDE_COLUMNS: Final = 100
@@ -52,8 +52,7 @@ class PlainView:
         """Nothing to leave behind."""
 
     def _print(self, elapsed_seconds: float, text: str) -> None:
-        # Not through rich: a line stays one line however narrow the console thinks it is.
-        print(f"{in_time(elapsed_seconds):>7}  {text}", file=self._console.file, flush=True)
+        print_text(f"{in_time(elapsed_seconds):>7}  {text}", self._console)
 
 
 class LiveView:
