@@ -9,10 +9,15 @@ Ratio = Annotated[float, Field(ge=0, le=1)]
 
 
 class Record(BaseModel):
-    """One block of a result: camelCase outside, frozen."""
+    """One block of a result: camelCase outside, frozen, every number finite."""
 
     model_config = ConfigDict(
-        frozen=True, alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, extra="forbid"
+        frozen=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        extra="forbid",
+        allow_inf_nan=False,
     )
 
 

@@ -1,9 +1,10 @@
 """The words of the exchange as protobuf messages and back."""
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
-from distilljob_core.errors import ProtocolMismatch
+from distilljob_core.errors import BadFrame, ProtocolMismatch
 from distilljob_core.exchange import (
     CloseRecord,
     Contribution,
@@ -120,20 +121,25 @@ def report_to_message(token: int, report: Report) -> pb.HeartbeatRequest:
 
 
 def report_from_message(message: pb.HeartbeatRequest) -> Report:
-    """Read where a student is; ProtocolMismatch for a phase that this side does not know."""
+    """Read where a student is.
+
+    Raises:
+        ProtocolMismatch: a phase that this side does not know.
+        BadFrame: a number that is not finite.
+    """
     if not 1 <= message.phase <= len(_PHASES):
         raise ProtocolMismatch(f"phase {message.phase} is unknown; upgrade the older side")
     return Report(
         phase=_PHASES[message.phase - 1],
         cycle=message.cycle,
-        epoch=message.epoch,
+        epoch=_finite("epoch", message.epoch),
         planned_epochs=message.planned_epochs,
         step=message.step,
         progress=message.progress,
-        samples_per_second=message.samples_per_second,
-        loss=message.loss if message.HasField("loss") else None,
-        accuracy=dict(message.accuracy),
-        teacher_gain=message.teacher_gain if message.HasField("teacher_gain") else None,
+        samples_per_second=_finite("samples_per_second", message.samples_per_second),
+        loss=_finite("loss", message.loss) if message.HasField("loss") else None,
+        accuracy={split: _finite("accuracy", value) for split, value in message.accuracy.items()},
+        teacher_gain=_finite("teacher_gain", message.teacher_gain) if message.HasField("teacher_gain") else None,
     )
 
 
@@ -152,7 +158,7 @@ def offer_to_message(token: int, offer: Offer) -> pb.OpenRequest:
 
 
 def offer_from_message(message: pb.OpenRequest) -> Offer:
-    """Read an announcement."""
+    """Read an announcement; BadFrame for a cross-entropy that is not finite."""
     return Offer(
         round=round_from_message(message.round),
         weight=message.weight,
@@ -160,7 +166,7 @@ def offer_from_message(message: pb.OpenRequest) -> Offer:
         holdout_size=message.holdout_size,
         codec=message.codec,
         source_digest=message.source_digest,
-        cross_entropy=message.cross_entropy,
+        cross_entropy=_finite("cross_entropy", message.cross_entropy),
     )
 
 
@@ -240,3 +246,10 @@ def wait_from_message(message: pb.WaitReply) -> CloseRecord | NeedRows | NotYet:
     if message.HasField("need_rows"):
         return NeedRows(message.need_rows.next_row)
     return NotYet(tuple(message.not_yet.missing_students))
+
+
+def _finite(field: str, value: float) -> float:
+    """Refuse NaN and infinity: JSON has no word for them, so neither the journal nor the status could say them."""
+    if not math.isfinite(value):
+        raise BadFrame(f"{field} is {value}; it must be a finite number")
+    return value
