@@ -89,17 +89,14 @@ class UploadStream:
             grpc.RpcError: the stream broke.
             Retryable: the aggregator took nothing for too long, or ended the stream too early.
         """
-        try:
-            self._frames.put(frame, timeout=self._stall_seconds)
-        except queue.Full as error:
-            raise Retryable(f"the aggregator took nothing for {self._stall_seconds:.0f} s") from error
+        self._put(frame)
         if self._ended.is_set():
             self.finish()
             raise Retryable("the aggregator ended the upload before its last row")
 
     def finish(self) -> None:
-        """Say that no more rows come, and wait until all are durable."""
-        self._frames.put(None, timeout=self._stall_seconds)
+        """Say that no more rows come, and wait until all are durable. Errors: see `send`."""
+        self._put(None)
         while self._acks.next(self._stall_seconds) is not None:
             pass
 
@@ -107,6 +104,12 @@ class UploadStream:
         """End the stream, finished or not."""
         self._acks.cancel()
         self._release()
+
+    def _put(self, frame: bytes | None) -> None:
+        try:
+            self._frames.put(frame, timeout=self._stall_seconds)
+        except queue.Full as error:
+            raise Retryable(f"the aggregator took nothing for {self._stall_seconds:.0f} s") from error
 
     def _release(self) -> None:
         """Unblock whoever fills or empties the queue of frames."""
