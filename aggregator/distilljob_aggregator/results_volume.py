@@ -98,10 +98,11 @@ class IncomingFile:
 
     def close(self) -> None:
         """Leave nothing half-done behind."""
-        if not self._file.closed:
+        try:
             with _room_needed(self._path):
-                self._file.close()
-        self._temporary.unlink(missing_ok=True)
+                self._file.close()  # writes what is still buffered, which a full volume refuses again
+        finally:
+            self._temporary.unlink(missing_ok=True)
 
 
 class ResultsVolume:

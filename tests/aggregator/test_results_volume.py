@@ -64,6 +64,18 @@ def test_a_full_volume_leaves_nothing(volume):
     assert not list(folder.iterdir())
 
 
+def test_a_full_volume_leaves_nothing_of_what_was_still_buffered(volume):
+    volume, folder = volume
+    (folder / ".a.bin.1.part").symlink_to("/dev/full")
+    incoming = volume.incoming("a", "a.bin", 1, sha256(b"x").hexdigest())
+    incoming.write(b"x")
+    with pytest.raises(ResultsFull, match=r"a\.bin"):
+        incoming.finish()
+    with pytest.raises(ResultsFull, match=r"a\.bin"):
+        incoming.close()
+    assert not list(folder.iterdir())
+
+
 def test_a_broken_stream_and_its_successor_do_not_mix(volume):
     results, folder = volume
     broken = results.incoming("a", "a.bin", len(CONTENT), DIGEST)
