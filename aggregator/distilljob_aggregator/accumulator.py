@@ -31,7 +31,7 @@ class Accumulator:
         self._lock = Lock()
 
     def add(self, first_row: int, u_BK: GridRows, weight: int) -> None:
-        """Add w * u to the rows from `first_row` on.
+        """Add w * u to the rows from `first_row` on; with -w they are taken back, exactly.
 
         Raises:
             RowsOutOfRange: the split has no such rows or other classes; nothing was added.
@@ -48,10 +48,6 @@ class Accumulator:
                 product_BK = self._scratch_BK[: part.stop - part.start]
                 np.multiply(u_BK[part], np.float64(weight), out=product_BK)
                 sum_BK[part] += product_BK
-
-    def subtract(self, first_row: int, u_BK: GridRows, weight: int) -> None:
-        """Take back what `add` with the same arguments added, exactly."""
-        self.add(first_row, u_BK, -weight)
 
     def teacher_rows(self, first_row: int, num_rows: int, weight_sum: int, codec: Codec) -> NDArray[np.uint8]:
         """Encode the mean of these rows, [B, bytes_per_row]: one division, one rounding to the code.

@@ -47,11 +47,6 @@ def check_weight_sum(weights: Mapping[str, int]) -> None:
         )
 
 
-def used_weights(weights: Mapping[str, int]) -> dict[str, int]:
-    """Give the weights that the teacher is made with: these, or 1 for each student when all of them are 0."""
-    return dict(weights) if any(weights.values()) else dict.fromkeys(weights, 1)
-
-
 def mean_rows(sum_BK: NDArray[np.float64], weight_sum: int) -> NDArray[np.float64]:
     """Divide exact sums of w * u by sum w: the teacher in units of the grid, rounded once, [B, K]."""
     return sum_BK / np.float64(weight_sum)

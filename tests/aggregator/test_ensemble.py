@@ -12,7 +12,6 @@ from distilljob_aggregator.ensemble import (
     check_weight,
     check_weight_sum,
     mean_rows,
-    used_weights,
 )
 from distilljob_core.errors import Mismatch, SpecError
 from distilljob_core.softlabels.grid import GRID
@@ -48,14 +47,6 @@ def test_weights_may_sum_to_what_float64_counts_exactly_and_no_more():
     assert sum(full_group.values()) * GRID == 2**53
     with pytest.raises(SpecError, match=f"sum to 4194305, more than {MAXIMUM_WEIGHT_SUM}; lower spec.dataset.holdout"):
         check_weight_sum({**full_group, "student-0": 65_537})
-
-
-def test_students_that_got_nothing_right_count_alike():
-    assert used_weights({"a": 0, "b": 0, "c": 0}) == {"a": 1, "b": 1, "c": 1}
-
-
-def test_one_right_answer_outweighs_none():
-    assert used_weights({"a": 0, "b": 1}) == {"a": 0, "b": 1}
 
 
 @given(st.integers(0, 2**53), st.integers(1, MAXIMUM_WEIGHT_SUM))
