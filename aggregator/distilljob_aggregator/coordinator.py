@@ -20,7 +20,16 @@ from distilljob_aggregator.rounds.state import State
 from distilljob_aggregator.state_directory import StateDirectory
 from distilljob_aggregator.table import round_table
 from distilljob_aggregator.uploads import UploadStream
-from distilljob_core.errors import Busy, DistillJobError, Fenced, NotOpen, RowsOutOfRange, TeacherNotReady
+from distilljob_core.errors import (
+    Busy,
+    DistillJobError,
+    Fenced,
+    NotOpen,
+    ResultsFull,
+    RowsOutOfRange,
+    StorageFull,
+    TeacherNotReady,
+)
 from distilljob_core.exchange import (
     CloseRecord,
     Directive,
@@ -42,6 +51,7 @@ WAIT_SECONDS: Final = 20.0
 MAXIMUM_STREAMS: Final = 8
 
 T = TypeVar("T")
+Volume = Literal["Results", "State"]
 _log = structlog.get_logger(__name__)
 
 
@@ -64,7 +74,7 @@ class Coordinator:
         self.traffic = Traffic()
         self.is_loaded = False
         """Uploads of before a restart are read; until then no rows are taken."""
-        self.storage_full: Literal["Results", "State"] | None = None
+        self._full_volumes: set[Volume] = set()
         self._directory = directory
         self._pool = pool
         self._metrics = metrics
@@ -83,8 +93,19 @@ class Coordinator:
             self.live,
             now_seconds=time.time(),
             process_started_seconds=self._started_seconds,
-            storage_full=self.storage_full,
+            storage_full=min(self._full_volumes, default=None),
         )
+
+    def note(self, error: DistillJobError) -> None:
+        """Remember a volume that had no room, until `wrote` tells of a good write to it."""
+        if isinstance(error, ResultsFull):
+            self._full_volumes.add("Results")
+        elif isinstance(error, StorageFull):
+            self._full_volumes.add("State")
+
+    def wrote(self, volume: Volume) -> None:
+        """Note that a volume took again what is large: rows, a teacher, a file; or the last word of all."""
+        self._full_volumes.discard(volume)
 
     async def join(self, who: Identity, splits: Mapping[Split, SplitShape], closed_seen: int) -> Joined:
         """Admit an attempt. Whatever an older one of this student was sending ends."""
@@ -104,10 +125,13 @@ class Coordinator:
             temperature=plan.temperature,
         )
 
-    def heartbeat(self, student: str, report: Report) -> Directive:
+    async def heartbeat(self, student: str, report: Report) -> Directive:
         """Note where a student is, and tell it what to do."""
         self.live.hear(student, report, time.time())
-        return Directive.PARK if self.state.students[student].is_parked else Directive.GO_ON
+        unpark = partial(admission.unpark, name=student, phase=report.phase)
+        if unpark(self.state) is not None:  # else no heartbeat waits for a disk
+            await self.ledger.decide(unpark)
+        return admission.directive(self.state, student)
 
     async def open(self, student: str, token: int, offer: Offer) -> int | CloseRecord:
         """Answer an announcement of soft labels."""
@@ -197,6 +221,7 @@ class Coordinator:
             return Finished(student, summary, time.time()) if known is None else None
 
         if await self.ledger.decide(question) is not None:
+            self.wrote("State")
             _log.info("finished", student=student, attempt=summary.attempt)
 
     def cut(self, student: str, error: DistillJobError) -> None:
@@ -217,6 +242,7 @@ class Coordinator:
 
     async def _commit(self, student: str, token: int, upload: int) -> int:
         rows = await self._sync(student, upload)
+        self.wrote("State")
         admission.holder(self.state, token)
         return rows
 

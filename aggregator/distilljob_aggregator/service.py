@@ -1,6 +1,7 @@
 """The calls: each decodes, delegates, encodes. Requests arrive as bytes, so that garbage is answered like any error."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from functools import wraps
@@ -32,14 +33,14 @@ Handler = Callable[["Service", Any, Context], Coroutine[Any, Any, T]]
 
 
 def errors_as_status(handler: Handler[T]) -> Handler[T]:
-    """Answer our own errors with their status and name, and count them. Bugs stay loud."""
+    """Answer our own errors with their status and name, and note them. Bugs stay loud."""
 
     @wraps(handler)
     async def answered(service: "Service", request: Any, context: Context) -> T:
         try:
             return await handler(service, request, context)
         except DistillJobError as error:
-            service.metrics.rejected.labels(type(error).__name__).inc()
+            service.note(error)
             await context.abort(STATUS_OF[type(error)], str(error), error_metadata(error))
 
     return answered
@@ -77,7 +78,7 @@ class Service:
         """Note where a student is."""
         message = parse("Heartbeat", request)
         student = self._caller(context, message.token)
-        directive = self._coordinator.heartbeat(student, messages.report_from_message(message))
+        directive = await self._coordinator.heartbeat(student, messages.report_from_message(message))
         return pb.HeartbeatReply(directive=pb.Directive.Name(directive.value))
 
     @errors_as_status
@@ -129,8 +130,10 @@ class Service:
         try:
             async for chunk in _chunks(context):
                 await in_pool(incoming.write, chunk)
+                self._coordinator.live.progress(student, time.time())
             self._caller(context, header.token)
             await in_pool(incoming.finish)
+            self._coordinator.wrote("Results")
         finally:
             await in_pool(incoming.close)
         return pb.PublishReply()
@@ -142,6 +145,11 @@ class Service:
         student = self._caller(context, message.token)
         await self._coordinator.finish(student, message.token, _summary(student, message.summary_json))
         return pb.FinishReply()
+
+    def note(self, error: DistillJobError) -> None:
+        """Count a refusal; the round table tells of full volumes."""
+        self.metrics.rejected.labels(type(error).__name__).inc()
+        self._coordinator.note(error)
 
     def _caller(self, context: Context, token: int) -> str:
         """Name the student that a token speaks for, and see that it is the one at the other end."""

@@ -83,7 +83,7 @@ def _student_view(state: State, live: Live, name: str, now_seconds: float) -> St
         barrier_seconds=student.barrier_seconds,
         last_heartbeat_timestamp_seconds=sighting.heartbeat_seconds,
         last_progress_timestamp_seconds=sighting.progress_seconds,
-        parked_attempt=student.attempt if student.is_parked else None,
+        parked_attempt=student.parked_attempt,
         owes_rows=student.is_expected and name in state.missing(),
         behind=student.is_expected and _is_behind(state, name),
         summary=student.summary,

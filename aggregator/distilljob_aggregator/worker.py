@@ -51,16 +51,16 @@ class Worker:
     async def run(self) -> None:
         """Work until cancelled. Anything unforeseen ends it, and with it the process."""
         rows = await self._coordinator.in_pool(self._directory.load, self._ledger.state)
+        self._ledger.pass_time()  # reading took its time; no deadline runs before rows are known
         self._observe_rows(rows)
         self._coordinator.is_loaded = True
         while True:
             changed = self._ledger.changed
             try:
                 is_busy = await self._step()
-                self._coordinator.storage_full = None
             except (StorageFull, ResultsFull) as error:
-                self._coordinator.storage_full = "Results" if isinstance(error, ResultsFull) else "State"
-                _log.warning("storage full", volume=self._coordinator.storage_full, error=str(error))
+                self._coordinator.note(error)
+                _log.warning("storage full", error=str(error))
                 await asyncio.sleep(FULL_SECONDS)
                 continue
             if not is_busy:
@@ -100,13 +100,16 @@ class Worker:
             self._observe_rows(await self._coordinator.in_pool(self._directory.recheck))
             return
         await self._ledger.decide(lambda _: TeacherStored(record.round))
+        self._coordinator.wrote("State")
         await self._coordinator.in_pool(self._directory.end_round)
         _log.info("teacher stored", round=str(record.round), weight_sum=record.weight_sum)
 
     async def _write_results(self) -> None:
         await self._count_traffic()
         await self._coordinator.in_pool(self._results.write_results, self._ledger.state)
+        self._coordinator.wrote("Results")
         await self._ledger.decide(lambda _: Completed())
+        self._coordinator.wrote("State")
         _log.info("complete")
 
     async def _count_traffic(self) -> None:

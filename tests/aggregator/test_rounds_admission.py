@@ -61,6 +61,14 @@ def test_a_replaced_attempt_may_never_join_again(exchange, attempt, pod_uid):
         job.join("a", attempt, pod_uid)
 
 
+def test_a_dropped_student_is_told_that_it_was_dropped(exchange):
+    job = exchange()
+    token = job.state.students["a"].token
+    job.commit(Dropped("a", keeps_rows=False))
+    with pytest.raises(Fenced, match="student a was dropped from the group"):
+        admission.holder(job.state, token)
+
+
 def test_a_dropped_student_may_never_join_again(exchange):
     job = exchange(joined=False)
     job.commit(Dropped("a", keeps_rows=False))

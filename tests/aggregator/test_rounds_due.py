@@ -2,10 +2,12 @@
 
 import pytest
 
+from distilljob_aggregator.rounds import admission
 from distilljob_aggregator.rounds.due import StoreTeacher, Wishes, WriteResults, next_due
-from distilljob_aggregator.rounds.events import Closed, Counted, Fetched, Finished, Parked, RowsDurable
+from distilljob_aggregator.rounds.events import Closed, Counted, Dropped, Fetched, Finished, Parked, RowsDurable
 from distilljob_aggregator.rounds.plan import Plan
-from distilljob_core.exchange import RoundKey
+from distilljob_core.exchange import Directive, RoundKey
+from distilljob_core.phases import StudentPhase
 from distilljob_core.softlabels.frames import Split
 from distilljob_core.spec.load import check_job
 
@@ -172,6 +174,48 @@ def test_a_newer_attempt_of_a_parked_student_runs_again(exchange):
     assert not job.state.students["a"].is_parked
 
 
+def parked_beyond_its_round(exchange):
+    """a was told to park for c, which was dropped before a had left; cycle 2 is open."""
+    job = exchange(joined=False, maximum_concurrent=2, minimum_students=1, cycle_deadline_seconds=60)
+    for student in "ab":
+        job.join(student)
+    job.bring("a")
+    job.settle()
+    assert admission.directive(job.state, "a") is Directive.PARK
+    assert admission.unpark(job.state, name="a", phase=StudentPhase.DISTILLING) is None
+    job.wishes = Wishes(dropped=frozenset({"c"}))
+    job.bring("b")
+    job.settle()
+    assert (job.state.active, job.state.running()) == (RoundKey(2), ("b",))
+    return job
+
+
+def test_a_student_that_was_told_to_park_in_an_older_round_goes_on(exchange):
+    job = parked_beyond_its_round(exchange)
+    assert admission.directive(job.state, "a") is Directive.GO_ON
+    assert admission.unpark(job.state, name="a", phase=StudentPhase.WAITING) is None
+    assert admission.unpark(job.state, name="b", phase=StudentPhase.DISTILLING) is None
+
+
+def test_a_student_that_trains_after_its_park_is_late_like_any_other(exchange):
+    job = parked_beyond_its_round(exchange)
+    job.commit(admission.unpark(job.state, name="a", phase=StudentPhase.DISTILLING))
+    assert job.state.running() == ("a", "b")
+    assert job.state.students["a"].parked_attempt == 1, "it may have been told, and leave with code 75 still"
+    job.bring("b")
+    job.pass_time(60)
+    job.settle()
+    assert job.state.closes[-1].missing == ("a",)
+
+
+def test_a_student_that_opens_a_round_after_its_park_holds_a_place(exchange):
+    job = parked_beyond_its_round(exchange)
+    job.open("a")
+    assert job.state.running() == ("a", "b")
+    job.join("a", attempt=2)
+    assert job.state.students["a"].parked_attempt is None
+
+
 def test_nobody_parks_where_all_run_at_once(exchange):
     job = exchange()
     job.bring("a", "b")
@@ -248,6 +292,22 @@ def test_a_job_is_complete_when_every_member_of_the_last_round_has_finished(exch
     assert next_due(job.state, Wishes()) == WriteResults()
     job.settle()
     assert (job.state.is_complete, job.state.finished_seconds) == (True, 7.0)
+
+
+def test_a_job_waits_for_the_record_of_a_student_that_is_late_and_not_dropped(exchange, summary):
+    job = exchange(cycles=1, minimum_students=2, cycle_deadline_seconds=60)
+    job.bring("a", "b", "c")
+    job.settle()
+    job.bring("a", "b")
+    job.pass_time(60)
+    job.settle()
+    assert job.state.closes[-1].missing == ("c",)
+    for student in "ab":
+        job.commit(Finished(student, summary(student), 5.0))
+    assert next_due(job.state, Wishes()) is None
+    assert next_due(job.state, Wishes(dropped=frozenset({"c"}))) == Dropped("c", keeps_rows=False)
+    job.commit(Finished("c", summary("c"), 7.0))
+    assert next_due(job.state, Wishes()) == WriteResults()
 
 
 def test_a_finished_student_cannot_be_dropped_and_a_job_of_only_dropped_ones_never_completes(exchange, summary):

@@ -22,10 +22,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from distilljob_aggregator.rounds import admission
 from distilljob_aggregator.rounds.due import Wishes
 from distilljob_aggregator.rounds.events import Finished
 from distilljob_core.errors import Conflict, Fenced, Mismatch, NotOpen, RowsOutOfRange, TeacherNotReady
-from distilljob_core.exchange import CloseRecord
+from distilljob_core.exchange import CloseRecord, Directive
+from distilljob_core.phases import StudentPhase
 from distilljob_core.softlabels.frames import Split
 
 STUDENTS = st.sampled_from("abc")
@@ -81,7 +83,8 @@ class Histories(RuleBasedStateMachine):
 
     @rule(name=STUDENTS, digest=st.sampled_from("112"), weight=st.sampled_from([0, 3, 7]))
     def open(self, name, digest, weight):
-        if self.job.state.students[name].token:
+        student = self.job.state.students[name]
+        if student.token and not student.is_dropped:
             with suppress(NotOpen, Mismatch, TeacherNotReady):
                 self.job.open(name, digest=digest, weight=weight)
 
@@ -97,7 +100,7 @@ class Histories(RuleBasedStateMachine):
     def bring_everything(self, name, digest, weight):
         student = self.job.state.students[name]
         with suppress(NotOpen, TeacherNotReady, Fenced, Mismatch):
-            if not student.token or student.is_parked:
+            if not student.token or student.is_parked or student.is_dropped:
                 self.job.join(name, student.attempt + 1)
             if not isinstance(self.job.open(name, digest=digest, weight=weight), CloseRecord):
                 self.job.all_rows(name)
@@ -107,6 +110,12 @@ class Histories(RuleBasedStateMachine):
         for name in names:
             self.bring_everything(name, "1", weight)
             self.job.settle()
+
+    @rule(name=STUDENTS, phase=st.sampled_from([StudentPhase.WAITING, StudentPhase.DISTILLING]))
+    def heartbeat(self, name, phase):
+        event = admission.unpark(self.job.state, name=name, phase=phase)
+        if event is not None:
+            self.job.commit(event)
 
     @rule(seconds=st.sampled_from([1, 100]))
     def pass_time(self, seconds):
@@ -198,9 +207,15 @@ class Histories(RuleBasedStateMachine):
         assert places is not None or not any(student.is_parked for student in state.students.values())
 
     @invariant()
+    def nobody_is_told_to_park_whose_rows_are_wanted(self):
+        for name in self.job.state.missing():
+            assert admission.directive(self.job.state, name) is Directive.GO_ON
+
+    @invariant()
     def a_complete_job_has_its_evaluation(self):
         if self.job.state.is_complete:
             assert self.closes[-1].round.split is Split.EVALUATION
+            assert not any(student.is_expected for student in self.job.state.students.values())
 
 
 def test_no_history_breaks_the_promises(exchange_in, summary):

@@ -225,7 +225,7 @@ def test_a_dropped_student_is_fenced_and_the_others_go_on(start_aggregator, spec
     record = students[0].wait(TRAIN)
     assert [part.student for part in record.contributions] == ["a", "b"]
     assert aggregator.table().students[2].phase is StudentPhase.DROPPED
-    with pytest.raises(Exception, match="newer attempt"):
+    with pytest.raises(Exception, match="student c was dropped from the group"):
         students[2].client.heartbeat(Report(StudentPhase.WAITING))
 
 
@@ -277,6 +277,83 @@ def test_metrics_and_status_tell_where_everybody_is(start_aggregator, spec, make
     assert aggregator.metric("distilljob_student_info", student="a", attempt="1", pod_uid="pod-a-1") is None
     assert aggregator.metric("distilljob_student_steps_total", student="a") == 0
     assert aggregator.metric("distilljob_student_accuracy_ratio", student="a", split="holdout") is None
+
+
+def test_metrics_tell_how_the_exchange_goes(start_aggregator, spec, make_student):
+    aggregator = start_aggregator(spec("a", "b", cycles=2))
+    students = [make_student(aggregator, name) for name in "ab"]
+    for student in students:
+        student.join()
+        student.client.heartbeat(Report(StudentPhase.UPLOADING))
+    rows_bytes = 5000 * 100 * 2
+    assert students[0].upload(TRAIN) is None
+    assert aggregator.metric("distilljob_cycle") == 1
+    assert aggregator.metric("distilljob_cycle_open_seconds") > 0
+    assert rows_bytes < aggregator.metric("distilljob_spool_bytes") < 1.01 * rows_bytes
+    assert aggregator.metric("distilljob_exchange_bytes_total", direction="up") == rows_bytes
+    aggregator.until(lambda: (aggregator.metric("distilljob_student_barrier_seconds_total", student="a") or 0) > 0)
+    assert students[1].upload(TRAIN) is None
+    students[1].wait(TRAIN)
+    students[1].teacher(TRAIN)
+    assert rows_bytes <= aggregator.metric("distilljob_exchange_bytes_total", direction="down") < 1.01 * rows_bytes
+    assert aggregator.metric("distilljob_student_barrier_seconds_total", student="b") < aggregator.metric(
+        "distilljob_student_barrier_seconds_total", student="a"
+    )
+    assert aggregator.metric("distilljob_upload_seconds_count") == 2
+    assert aggregator.metric("distilljob_round_wait_seconds_count") == 1
+    aggregator.until(lambda: aggregator.metric("distilljob_cycle") == 2)
+    aggregator.until(lambda: aggregator.metric("distilljob_spool_bytes") == 0)
+
+
+def test_a_published_chunk_is_progress(start_aggregator, spec, make_student, tmp_path):
+    aggregator = start_aggregator(spec("a"))
+    student = make_student(aggregator, "a")
+    student.join()
+    student.client.heartbeat(Report(StudentPhase.PUBLISHING))
+    name = "distilljob_student_last_progress_timestamp_seconds"
+    before = aggregator.metric(name, student="a")
+    (tmp_path / "f").write_bytes(b"x")
+    student.client.publish(tmp_path / "f", "a.bin")
+    assert aggregator.metric(name, student="a") > before
+
+
+def test_a_student_that_did_not_leave_when_parked_is_waited_for_until_the_deadline(
+    start_aggregator, spec, make_student
+):
+    quorum = {"minimumStudents": 1, "cycleDeadlineSeconds": 1}
+    placement = {"maximumConcurrentStudents": 2}
+    aggregator = start_aggregator(spec("a", "b", "c", cycles=2, quorum=quorum, placement=placement))
+    first, second = (make_student(aggregator, name) for name in "ab")
+    first.join()
+    second.join()
+    first.upload(TRAIN)
+    aggregator.until(lambda: first.client.heartbeat(Report(StudentPhase.UPLOADING)) is Directive.PARK)
+    aggregator.wish(stopAfterCycle=None, dropped=["c"])
+    second.upload(TRAIN)
+    second.wait(TRAIN)
+    assert first.client.heartbeat(Report(StudentPhase.DISTILLING)) is Directive.GO_ON
+    assert aggregator.table().students[0].parked_attempt == 1, "had it left with code 75, that would be proven"
+    second.upload(RoundKey(2))
+    assert second.wait(RoundKey(2)).missing == ("a",)
+
+
+def test_a_late_students_record_is_in_the_results(start_aggregator, spec, make_student):
+    quorum = {"minimumStudents": 1, "cycleDeadlineSeconds": 1}
+    aggregator = start_aggregator(spec("a", "late", quorum=quorum))
+    first, late = (make_student(aggregator, name) for name in ("a", "late"))
+    for student in (first, late):
+        student.join()
+        student.upload(TRAIN)
+    first.wait(TRAIN)
+    first.upload(LAST)
+    record = first.wait(LAST)
+    assert record.missing == ("late",)
+    first.client.finish(first.summary())
+    assert late.upload(LAST) == record
+    late.client.finish(late.summary())
+    aggregator.until(lambda: aggregator.table().complete)
+    result = RunResult.model_validate_json((aggregator.results / "result.json").read_text())
+    assert [student.name for student in result.students] == ["a", "late"]
 
 
 def test_the_aggregator_leaves_with_its_parent(start_aggregator, spec):

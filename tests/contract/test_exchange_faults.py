@@ -1,5 +1,6 @@
 """Kills, fences, garbage, damage and full disks: nothing of it shows in a teacher."""
 
+import math
 import os
 import signal
 import socket
@@ -372,15 +373,18 @@ def test_a_teacher_can_be_read_from_any_row(start_aggregator, spec, make_student
 
 def test_a_full_results_volume_is_waited_for(start_aggregator, spec, make_student, tmp_path):
     aggregator = start_aggregator(spec("a"))
-    retries = []
-    student = joined(make_student, aggregator, "a", on_progress=lambda: retries.append(1))["a"]
+    seen = []
+    student = joined(make_student, aggregator, "a", on_progress=lambda: seen.append(aggregator.table().storage_full))[
+        "a"
+    ]
     weights = tmp_path / "weights"
     weights.write_bytes(b"w" * 3_000_000)
     (aggregator.results / ".a.bin.1.part").symlink_to("/dev/full")
     student.client.publish(weights, "a.bin")
     assert (aggregator.results / "a.bin").read_bytes() == weights.read_bytes()
     assert aggregator.rejected("ResultsFull") == 1
-    assert retries
+    assert "Results" in seen
+    assert aggregator.table().storage_full is None
 
 
 @pytest.mark.parametrize("name", ["b.bin", "a-0.bin", "a", "a./x", "../a.bin", "result.json", ".a.bin"])
@@ -395,12 +399,17 @@ def test_a_student_writes_only_files_of_its_own_name(start_aggregator, spec, mak
 
 def test_a_full_state_volume_is_waited_for(start_aggregator, spec, make_student, reference):
     aggregator = start_aggregator(spec("a"))
-    student = joined(make_student, aggregator, "a")["a"]
+    seen = []
+    student = joined(make_student, aggregator, "a", on_progress=lambda: seen.append(aggregator.table().storage_full))[
+        "a"
+    ]
     folder = aggregator.state / "spool" / "00001-train"
     folder.mkdir()
     (folder / ".a-1.rows.tmp").symlink_to("/dev/full")
     assert student.upload(TRAIN) is None
     assert aggregator.rejected("StorageFull") == 1
+    assert "State" in seen
+    aggregator.until(lambda: aggregator.table().storage_full is None)
     record = student.wait(TRAIN)
     assert student.teacher(TRAIN).tobytes() == reference(record, {"a": student}).tobytes()
 
@@ -417,6 +426,43 @@ def test_nobody_finishes_before_the_evaluation_and_records_must_be_the_students_
     empty = pb.FinishRequest(token=student.join().token, summary_json="{}").SerializeToString()
     with pytest.raises(Mismatch):
         raw_call(aggregator, "Finish", empty)
+
+
+def test_a_number_that_is_none_is_refused_counted_and_outlives_no_restart(start_aggregator, spec, make_student):
+    aggregator = start_aggregator(spec("a", method={"name": "Independent"}))
+    student = joined(make_student, aggregator, "a")["a"]
+    last = RoundKey(1, Split.EVALUATION)
+    with pytest.raises(BadFrame, match="cross_entropy is nan"):
+        student.client.open(replace(student.offer(last), cross_entropy=math.nan))
+    with pytest.raises(BadFrame, match="samples_per_second is inf"):
+        student.client.heartbeat(Report(StudentPhase.INDEPENDENT, samples_per_second=math.inf))
+    assert aggregator.rejected("BadFrame") == 2
+    assert aggregator.table().students[0].samples_per_second == 0
+    student.upload(last)
+    student.wait(last)
+    text = student.summary().model_dump_json(by_alias=True).replace('"nll":0.1', '"nll":NaN')
+    request = pb.FinishRequest(token=student.join().token, summary_json=text).SerializeToString()
+    with pytest.raises(Mismatch, match="nll"):
+        raw_call(aggregator, "Finish", request)
+    aggregator.kill()
+    aggregator.start()
+    student.client.finish(student.summary())
+    aggregator.until(lambda: aggregator.table().complete)
+
+
+def test_a_journal_damaged_in_the_middle_is_left_alone_and_named(start_aggregator, spec, make_student):
+    aggregator = start_aggregator(spec("a", "b"))
+    joined(make_student, aggregator, "a", "b")
+    aggregator.kill()
+    journal = aggregator.state / "journal"
+    damaged = bytearray(journal.read_bytes())
+    damaged[damaged.index(b'"Admitted"')] ^= 1
+    journal.write_bytes(damaged)
+    with pytest.raises(AssertionError):
+        aggregator.start()
+    assert aggregator.process.wait(30) == 87
+    assert f"{journal} is damaged at byte" in aggregator.log.read_text()
+    assert journal.read_bytes() == damaged
 
 
 def test_a_state_directory_has_one_owner_and_one_job(start_aggregator, spec, make_student):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from distilljob_aggregator.ensemble import check_weight, check_weight_sum
-from distilljob_aggregator.rounds.events import Admitted, Opened
+from distilljob_aggregator.rounds.events import Admitted, Opened, Unparked
 from distilljob_aggregator.rounds.state import State, Student, Upload
 from distilljob_core.errors import (
     Fenced,
@@ -19,6 +19,7 @@ from distilljob_core.errors import (
 from distilljob_core.exchange import (
     SPLIT_NAMES,
     CloseRecord,
+    Directive,
     Identity,
     NeedRows,
     NotYet,
@@ -26,6 +27,7 @@ from distilljob_core.exchange import (
     RoundKey,
     SplitShape,
 )
+from distilljob_core.phases import TRAINING_PHASES, StudentPhase
 from distilljob_core.softlabels.frames import Split
 
 _ALL_SPLITS: Final = frozenset(Split)
@@ -89,8 +91,22 @@ def holder(state: State, token: int) -> str:
     """Name the student that this token speaks for; Fenced when it is nobody's any more."""
     for name, student in state.students.items():
         if token > 0 and student.token == token:
+            if student.is_dropped:
+                raise Fenced(f"student {name} was dropped from the group; this attempt must stop")
             return name
     raise Fenced("a newer attempt of this student exists; this one must stop")
+
+
+def directive(state: State, name: str) -> Directive:
+    """Tell a student what to do: a parked one leaves while its round is open, not when the next one wants its rows."""
+    may_leave = state.students[name].is_parked and name not in state.missing()
+    return Directive.PARK if may_leave else Directive.GO_ON
+
+
+def unpark(state: State, *, name: str, phase: StudentPhase) -> Unparked | None:
+    """Note that a parked student did not leave before its round ended, and trains for the open one."""
+    is_back = state.students[name].is_parked and phase in TRAINING_PHASES and name in state.missing()
+    return Unparked(name) if is_back else None
 
 
 def open_round(state: State, name: str, offer: Offer) -> Opened | int | CloseRecord:

@@ -86,6 +86,14 @@ class Parked:
 
 
 @dataclass(frozen=True, slots=True)
+class Unparked:
+    """A parked student has not left, and works for a later round: it holds a place."""
+
+    student: str
+    kind: Literal["Unparked"] = "Unparked"
+
+
+@dataclass(frozen=True, slots=True)
 class Dropped:
     """A student has left the group for good."""
 
@@ -146,6 +154,7 @@ Journaled = (
     | TeacherForgotten
     | Fetched
     | Parked
+    | Unparked
     | Dropped
     | Finished
     | Counted

@@ -19,6 +19,7 @@ from distilljob_aggregator.rounds.events import (
     TeacherForgotten,
     TeacherStored,
     TimePassed,
+    Unparked,
 )
 from distilljob_aggregator.rounds.state import State, Student, Upload
 from distilljob_core.exchange import RoundKey
@@ -34,7 +35,8 @@ def reduce(state: State, event: Event) -> State:  # noqa: C901 - one case an eve
             return _admit(state, event)
         case Opened():
             uploads = {**state.uploads, event.student: Upload(event.upload, event.offer)}
-            return replace(state, uploads=uploads, last_upload=event.upload)
+            state = replace(state, uploads=uploads, last_upload=event.upload)
+            return _with_student(state, event.student, is_parked=False)
         case RowsDurable():
             return _advance(state, event)
         case TimePassed():
@@ -49,7 +51,9 @@ def reduce(state: State, event: Event) -> State:  # noqa: C901 - one case an eve
         case Fetched():
             return _with_student(state, event.student, fetched=event.round)
         case Parked():
-            return _with_student(state, event.student, is_parked=True)
+            return _with_student(state, event.student, is_parked=True, parked_attempt=event.attempt)
+        case Unparked():
+            return _with_student(state, event.student, is_parked=False)
         case Dropped():
             return _drop(state, event)
         case Finished():
@@ -81,6 +85,7 @@ def _admit(state: State, event: Admitted) -> State:
         token=event.token,
         fenced_pod_uids=fenced,
         is_parked=False,
+        parked_attempt=None,
     )
     students = {**state.students, event.student: admitted}
     return replace(state, students=students, last_token=event.token, splits=state.splits or event.splits)
@@ -143,9 +148,7 @@ def _begin_next(state: State) -> State:
 
 
 def _drop(state: State, event: Dropped) -> State:
-    before = state.students[event.student]
-    fenced = before.fenced_pod_uids | ({before.pod_uid} if before.token else frozenset())
-    state = _with_student(state, event.student, is_dropped=True, token=0, is_parked=False, fenced_pod_uids=fenced)
+    state = _with_student(state, event.student, is_dropped=True, is_parked=False, parked_attempt=None)
     if event.keeps_rows:
         return state
     return replace(state, uploads={name: upload for name, upload in state.uploads.items() if name != event.student})

@@ -20,7 +20,9 @@ class Student:
     """The only one that is worth anything; 0 = none."""
     fenced_pod_uids: frozenset[str] = frozenset()
     is_parked: bool = False
-    """The newest attempt was told to leave."""
+    """The newest attempt was told to leave, and has not been seen at work since."""
+    parked_attempt: int | None = None
+    """The newest attempt, once it was told to leave: it may still do so after its round."""
     is_dropped: bool = False
     fetched: RoundKey | None = None
     """The newest round whose teacher this student was given whole."""
