@@ -26,7 +26,7 @@ def check_weight(rule: str, weight: int, *, num_correct: int, holdout_size: int)
     Raises:
         Mismatch: the weight cannot come from that rule, or the number right not from that hold-out.
     """
-    if not 0 <= num_correct <= holdout_size:
+    if holdout_size < 1 or not 0 <= num_correct <= holdout_size:
         raise Mismatch(f"{num_correct} right answers cannot come from a hold-out of {holdout_size} samples")
     demanded = {"Accuracy": num_correct, "Uniform": 1}[rule]
     if weight != demanded:

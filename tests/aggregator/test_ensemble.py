@@ -41,6 +41,11 @@ def test_more_right_answers_than_samples_are_refused(rule, weight, num_correct):
         check_weight(rule, weight, num_correct=num_correct, holdout_size=1000)
 
 
+def test_a_hold_out_of_no_samples_weighs_nobody():
+    with pytest.raises(Mismatch, match="a hold-out of 0 samples"):
+        check_weight("Accuracy", 0, num_correct=0, holdout_size=0)
+
+
 def test_weights_may_sum_to_what_float64_counts_exactly_and_no_more():
     full_group = {f"student-{i}": 65_536 for i in range(64)}
     check_weight_sum(full_group)
