@@ -334,6 +334,7 @@ def test_a_student_that_did_not_leave_when_parked_is_waited_for_until_the_deadli
     assert first.client.heartbeat(Report(StudentPhase.DISTILLING)) is Directive.GO_ON
     assert aggregator.table().students[0].parked_attempt == 1, "had it left with code 75, that would be proven"
     second.upload(RoundKey(2))
+    aggregator.until(lambda: len(aggregator.table().closes) == 2)
     assert second.wait(RoundKey(2)).missing == ("a",)
 
 
