@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import pytest
+from PIL import Image
 
 DISTILLJOB = Path(sys.executable).parent / "distilljob"
 
@@ -23,7 +25,9 @@ import os
 import time
 
 import torch
+from sklearn.datasets import load_digits
 from torch import nn
+from torch.utils.data import TensorDataset
 
 
 class Slow(nn.Module):
@@ -51,7 +55,15 @@ def slow(num_classes, **options):
 
 
 def broken(num_classes):
-    raise RuntimeError("the weights of this network are lost")
+    raise RuntimeError("the weights of this network are lost:\\n  all of them\\n")
+
+
+def uneven(split, root):
+    """Another dataset for one of the students."""
+    pixels, labels = load_digits(return_X_y=True)
+    scale = 8 if os.environ["DISTILLJOB_STUDENT"] == "cnn" else 16
+    inputs = torch.from_numpy(pixels).float().div(scale).reshape(-1, 1, 8, 8)
+    return TensorDataset(inputs[:200], torch.from_numpy(labels)[:200])
 '''
 
 JOB = """\
@@ -73,14 +85,14 @@ spec:
 class Run:
     """One `distilljob run` and its folder."""
 
-    def __init__(self, root: Path, folder: Path, arguments: list[str]) -> None:
+    def __init__(self, root: Path, folder: Path, arguments: list[str], stderr: int) -> None:
         self.folder = folder
         self.lines: list[str] = []
         environment = {key: value for key, value in os.environ.items() if not key.startswith("DISTILLJOB_")}
         environment |= {"PYTHONPATH": str(root), "COLUMNS": "200"}
         command = [str(DISTILLJOB), "run", str(root / "job.yaml"), "-o", str(folder), *arguments]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=root, env=environment
+            command, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=root, env=environment
         )
 
     def until(self, pattern: str) -> str:
@@ -153,14 +165,29 @@ def distilljob_run(tmp_path: Path) -> Iterator[Runs]:
     (tmp_path / "misbehaving.py").write_text(dedent(MODELS))
     runs: list[Run] = []
 
-    def begin(*settings: str, folder: str = "run", arguments: tuple[str, ...] = ()) -> Run:
+    def begin(
+        *settings: str, folder: str = "run", arguments: tuple[str, ...] = (), stderr: int = subprocess.STDOUT
+    ) -> Run:
         flags = [flag for setting in settings for flag in ("--set", setting)]
-        runs.append(Run(tmp_path, tmp_path / folder, [*flags, *arguments]))
+        runs.append(Run(tmp_path, tmp_path / folder, [*flags, *arguments], stderr))
         return runs[-1]
 
     yield begin
     for run in runs:
         run.process.kill()
         run.process.wait()
-        if run.process.stdout is not None:
-            run.process.stdout.close()
+        for stream in (run.process.stdout, run.process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+@pytest.fixture
+def damaged_images(tmp_path: Path) -> Path:
+    """Put a folder of images where `image_folder` looks by itself, and cut one file short; gives that file."""
+    for split, name, number in product(("train", "test"), ("a", "b"), range(10)):
+        path = tmp_path / "data" / split / name / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, number, number)).save(path)
+    damaged = tmp_path / "data" / "train" / "b" / "7.png"
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    return damaged

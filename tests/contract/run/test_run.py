@@ -3,9 +3,12 @@
 import hashlib
 import json
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
+
+from distilljob.main import main
 
 LEFT = [
     "checkpoints", "control.json", "job.json", "job.yaml", "lock", "logs", "metrics.jsonl", "processes.lock",
@@ -28,9 +31,18 @@ def lives(number):
         return False
 
 
-def test_a_run_leaves_everything_and_the_same_command_again_only_says_so(distilljob_run):
-    run = distilljob_run()
-    assert run.end() == 0, run.output
+def size_bytes(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_run_leaves_everything_and_the_same_command_again_only_says_so(distilljob_run, capsys):
+    run = distilljob_run(arguments=("--json",), stderr=subprocess.PIPE)
+    assert "2 students on" in run.process.stderr.readline()
+    assert "StudentStarted" in run.process.stderr.readline()
+    run.process.stderr.close()  # whoever reads along may leave at any time
+    assert run.end() == 0
+    assert json.loads(run.output) == run.result()
+    assert "cycle 2 closed" in (run.folder / "logs" / "runner.log").read_text()
     assert sorted(path.name for path in run.folder.iterdir()) == LEFT
     result = run.result()
     assert (result["name"], result["method"], result["cycles"], result["exact"]) == ("tiny", "MD", 2, True)
@@ -51,6 +63,12 @@ def test_a_run_leaves_everything_and_the_same_command_again_only_says_so(distill
     assert {path.name for path in (run.folder / "logs").iterdir()} == {
         "aggregator-1.log", "cnn-a1.log", "mlp-a1.log", "runner.log",
     }  # fmt: skip
+    assert main(["validate", str(run.folder / "job.yaml"), "--estimate", "--json"]) == 0
+    estimate = json.loads(capsys.readouterr().out)["estimate"]
+    for student in estimate["students"]:
+        left_bytes = size_bytes(run.folder / "checkpoints" / student["name"])
+        assert left_bytes <= student["checkpoint_bytes"] <= 3 * left_bytes
+    assert size_bytes(run.folder / "results") <= estimate["results_storage_bytes"]
     again = distilljob_run()
     assert again.end() == 0
     assert "this run is finished" in again.output
@@ -92,19 +110,23 @@ def test_a_hung_student_is_replaced_and_its_log_keeps_the_stacks(distilljob_run)
     assert "most recent call first" in (run.folder / "logs" / "cnn-a1.log").read_text()
 
 
+@pytest.mark.usefixtures("damaged_images")
 @pytest.mark.parametrize(
     ("setting", "reason", "words"),
     [
-        ("students[cnn].model={name: 'misbehaving:broken'}", "FatalSpec", "the weights of this network are lost"),
+        ("students[cnn].model={name: 'misbehaving:broken'}", "FatalSpec", "network are lost: all of them"),
         ("students[cnn].training.optimizer.learningRate=1000", "StudentDiverged", "learningRate"),
         ("dataset={name: cifar10, download: Never}", "FatalData", "--data"),
+        ("dataset={name: image_folder}", "FatalData", "train/b/7.png: not a readable image"),
+        ("dataset={name: 'misbehaving:uneven'}", "FatalMismatch", "if the data changed, begin with --fresh"),
     ],
 )
 def test_a_fatal_end_stops_the_group_with_the_reason(distilljob_run, setting, reason, words):
     run = distilljob_run(setting)
     assert run.end() == 1
-    assert f"({reason})" in run.output
-    assert words in run.output
+    told = " ".join(run.output.split())
+    assert f"({reason})" in told
+    assert words in told
     assert "-a1.log ends with" in run.output
     assert run.children() == {}
     assert run.state()["outcome"]["kind"] == "Failed"
