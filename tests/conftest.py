@@ -1,0 +1,11 @@
+"""What all tests need."""
+
+import signal
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible() -> None:
+    """Whoever starts the tests in a shell's background has SIGINT ignored, and every process below would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
