@@ -40,9 +40,12 @@ verify: setup ## generated files are up to date
 	git diff --exit-code -- core/distilljob_core/rpc deploy docs/reference
 	@test -z "$$(git status --porcelain -- core/distilljob_core/rpc deploy docs/reference)"
 
-test: setup ## the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
-	$(BIN)/coverage report --fail-under=100 --include="$$($(BIN)/python tools/pure_modules.py)"
+test: setup ## the whole test suite; its last line is the tests' own summary
+	set -o pipefail; OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov \
+		--cov-report=term:skip-covered --cov-fail-under=90 | tee $(VENV)/test.log
+	@echo "coverage of the pure modules, in percent:"
+	@$(BIN)/coverage report --format=total --fail-under=100 --include="$$($(BIN)/python tools/pure_modules.py)"
+	@tail -n 1 $(VENV)/test.log
 
 lock: setup ## pin again what pyproject.toml asks for
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
