@@ -410,7 +410,6 @@ def test_a_student_leaves_with_its_parent(job):
             ExitCode.DEVICE,
             "no CUDA device",
             id="no-device",
-            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device"),
         ),
         pytest.param(
             {
@@ -436,6 +435,7 @@ def test_what_no_restart_can_cure_has_its_own_exit_code_and_one_readable_line(
 ):
     (tmp_path / "torn.py").write_text(TORN)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     broken = job("broken", **changes)
     process = broken.start(broken.names[0], *options)
     assert process.exit_code() == code
