@@ -1,0 +1,126 @@
+"""The lines of metrics.jsonl: what a student measured while it trained. The trainer writes them, reports read them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from distilljob_core.results import CycleOutcome, EnsembleOutcome, Ratio, Record
+
+
+class Measured(Record):
+    """What every line has."""
+
+    timestamp_seconds: float
+    """When it was written, on the student's wall clock, since 1970."""
+
+
+class EpochMeasured(Measured):
+    """One epoch. Losses are means over its training samples, in nats; accuracies are those of the exported weights."""
+
+    kind: Literal["epoch"] = "epoch"
+    cycle: int
+    stage: Literal["Independent", "Distill"]
+    epoch: int
+    """From 1, over all cycles."""
+    step: int
+    """Optimizer steps so far."""
+    learning_rate: float
+    """Of its last step."""
+    loss: float
+    """L = alpha L_C + beta L_KL."""
+    cross_entropy: float
+    """L_C."""
+    divergence: float
+    """L_KL; 0 without a teacher."""
+    holdout_accuracy: Ratio
+    test_accuracy: Ratio
+    test_cross_entropy: float
+
+
+class ExchangeMeasured(Measured):
+    """One round, as this student went through it."""
+
+    kind: Literal["exchange"] = "exchange"
+    cycle: int
+    split: Literal["train", "evaluation"]
+    seconds: dict[str, float]
+    """By phase; Waiting is the barrier."""
+
+
+class CycleMeasured(CycleOutcome, Measured):
+    """What one closed cycle's teacher was worth."""
+
+    kind: Literal["cycle"] = "cycle"
+    missing: list[str]
+    last: bool
+
+
+class LogitsMeasured(Measured):
+    """How far a network's logits reach on the hold-out when it labels a cycle (the argument of the paper's table 4)."""
+
+    kind: Literal["logits"] = "logits"
+    cycle: int
+    smallest: float
+    largest: float
+    mean_range: float
+    """Mean over the samples of the largest minus the smallest logit."""
+
+
+class SoftLabelMeasured(Measured):
+    """One sample through the eyes of a student and of its teacher (the paper's figure 2).
+
+    The sample is the hold-out's that this cycle's teacher is least sure of: the same one for every student.
+    """
+
+    kind: Literal["soft_label"] = "soft_label"
+    cycle: int
+    sample: int
+    """Id in the training set."""
+    label: int
+    """Its class."""
+    temperature: float
+    student_sharp: list[Ratio]
+    """softmax(g), by class."""
+    student_soft: list[Ratio]
+    """softmax(g / t)."""
+    teacher_soft: list[Ratio]
+    """The teacher's."""
+
+
+class ReliabilityBin(Record):
+    """Test samples whose highest probability fell into one of 15 equal bins."""
+
+    count: int
+    confidence: Ratio
+    """Their mean highest probability; 0 when there are none."""
+    accuracy: Ratio
+    """Share of them that was right; 0 when there are none."""
+
+
+class ReliabilityMeasured(Measured):
+    """Calibration on the test set at the end, by bin of confidence (Guo et al. 2017, arXiv:1706.04599)."""
+
+    kind: Literal["reliability"] = "reliability"
+    predictor: Literal["student", "ensemble"]
+    bins: list[ReliabilityBin]
+
+
+class EnsembleMeasured(EnsembleOutcome, Measured):
+    """The ensemble of the last round on the test set."""
+
+    kind: Literal["ensemble"] = "ensemble"
+
+
+Measurement = Annotated[
+    EpochMeasured
+    | ExchangeMeasured
+    | CycleMeasured
+    | LogitsMeasured
+    | SoftLabelMeasured
+    | ReliabilityMeasured
+    | EnsembleMeasured,
+    Field(discriminator="kind"),
+]
+
+MEASUREMENT: TypeAdapter[Measurement] = TypeAdapter(Measurement)
+"""Reads one line."""
