@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from distilljob.errors import BadInput
-from distilljob.local import folder as folders
-from distilljob.local.folder import RUN_MADE, RunFolder, write_json
+from distilljob.run_directory import folder as folders
+from distilljob.run_directory.folder import RUN_MADE, RunFolder, write_json
 
 
 def begun(root):

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import pytest
 
 from distilljob.local import failure, logs
-from distilljob.local.folder import RunFolder
 from distilljob.local.machine import last_words
+from distilljob.run_directory.folder import RunFolder
 from distilljob_core.conditions import Reason
 from distilljob_core.lifecycle.model import JobState, Outcome, Standing, StudentState, Termination
 

@@ -4,8 +4,9 @@ import json
 import pytest
 from rich.console import Console
 
-from distilljob.local.folder import RunFolder
-from distilljob.local.outcome import read_outcome, result_table, write_outcome
+from distilljob.local.outcome import result_table, write_outcome
+from distilljob.run_directory.folder import RunFolder
+from distilljob.run_directory.result import read_result
 from distilljob_core.results import (
     EnsembleOutcome,
     HoldoutAccuracy,
@@ -63,7 +64,7 @@ def test_the_result_tells_restarts_as_only_the_runner_knows_them(finished):
     folder = finished(run_result())
     result = write_outcome(folder, {"mlp": 2, "cnn": 0})
     assert [one.restarts for one in result.students] == [2, 0]
-    assert read_outcome(folder) == result
+    assert read_result(folder) == result
     assert json.loads(folder.result.read_text())["students"][0]["restarts"] == 2
 
 

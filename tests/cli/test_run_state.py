@@ -5,10 +5,10 @@ import pytest
 from distilljob.errors import BadInput
 from distilljob.job_file import read_job
 from distilljob.local import host
-from distilljob.local.folder import RunFolder
 from distilljob.local.run import claim, read_state, revived
 from distilljob.local.runner import save_state
 from distilljob.local.settings import Settings, settle, to_store
+from distilljob.run_directory.folder import RunFolder
 from distilljob_core.conditions import Reason
 from distilljob_core.lifecycle.model import Account, JobState, Outcome, Standing, StudentState
 

@@ -6,9 +6,9 @@ from typing import Final
 from rich.markup import escape
 
 from distilljob import console
-from distilljob.local.folder import RunFolder
 from distilljob.local.logs import error_lines, last_lines
 from distilljob.local.processes import Child
+from distilljob.run_directory.folder import RunFolder
 from distilljob_core.conditions import Reason
 from distilljob_core.exit_codes import ExitCode, is_fatal
 from distilljob_core.lifecycle.model import JobState, Outcome, Termination

@@ -5,12 +5,12 @@ from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
 from distilljob.local.aggregator import AggregatorKeeper
-from distilljob.local.folder import RunFolder, write_json
 from distilljob.local.host import least_used
 from distilljob.local.logs import cut, error_lines
 from distilljob.local.processes import Child, start
 from distilljob.local.scrape import Unreadable, scrape
 from distilljob.local.settings import Settings
+from distilljob.run_directory.folder import RunFolder, write_json
 from distilljob_core import names
 from distilljob_core.exit_codes import ExitCode
 from distilljob_core.lifecycle.model import Control, End, JobState, Manner, Standing, Start

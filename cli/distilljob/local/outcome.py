@@ -11,19 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from distilljob.console import err, in_percent, in_time
-from distilljob.local.folder import RunFolder, write_json
+from distilljob.run_directory.folder import RunFolder, write_json
+from distilljob.run_directory.result import LocalResult
 from distilljob.verdict import verdict
 from distilljob_core.files import write_atomically
 from distilljob_core.results import RunResult, StudentResult
 
 METRICS_SUFFIX = "-metrics.jsonl"
-
-
-class LocalResult(RunResult):
-    """result.json of a run directory."""
-
-    verdict: str
-    """What the run showed, in words."""
 
 
 def write_outcome(folder: RunFolder, restarts: Mapping[str, int]) -> LocalResult:
@@ -40,11 +34,6 @@ def write_outcome(folder: RunFolder, restarts: Mapping[str, int]) -> LocalResult
     write_atomically(folder.metrics, _merged_metrics(folder, [student.name for student in students]).encode())
     write_json(folder.result, result.model_dump(mode="json", by_alias=True))
     return result
-
-
-def read_outcome(folder: RunFolder) -> LocalResult:
-    """Read the result of a finished run."""
-    return LocalResult.model_validate_json(folder.result.read_bytes())
 
 
 def _merged_metrics(folder: RunFolder, students: list[str]) -> str:

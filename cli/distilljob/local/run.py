@@ -14,16 +14,17 @@ from distilljob import console
 from distilljob.errors import BadInput
 from distilljob.job_file import JobFile, read_job
 from distilljob.local.failure import print_aggregator_failure, print_failure
-from distilljob.local.folder import RunFolder, write_json
 from distilljob.local.logs import cut
 from distilljob.local.machine import Machine
-from distilljob.local.outcome import read_outcome, result_table, write_outcome
+from distilljob.local.outcome import result_table, write_outcome
 from distilljob.local.processes import check_installed
 from distilljob.local.runner import Ended, Runner, save_state
 from distilljob.local.settings import Device, Settings, settle
 from distilljob.local.signals import Signals
 from distilljob.local.snapshot import differences, snapshot
 from distilljob.local.view import open_view
+from distilljob.run_directory.folder import RunFolder, write_json
+from distilljob.run_directory.result import read_result
 from distilljob_core.exit_codes import ExitCode
 from distilljob_core.files import write_atomically
 from distilljob_core.lifecycle.model import Account, JobState, Standing, StudentState, state_from_json
@@ -179,7 +180,7 @@ def conclude(
 def show_result(folder: RunFolder, state: JobState, *, as_json: bool) -> int:
     """Print the result of a finished run; writes it first if the last runner did not come so far."""
     restarts = {name: student.restarts.total for name, student in state.students.items()}
-    result = read_outcome(folder) if folder.result.exists() else write_outcome(folder, restarts)
+    result = read_result(folder) if folder.result.exists() else write_outcome(folder, restarts)
     if as_json:
         console.print_json(result.model_dump(mode="json", by_alias=True))
     else:

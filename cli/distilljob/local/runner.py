@@ -4,12 +4,12 @@ import time
 from enum import Enum, auto
 from typing import Final
 
-from distilljob.local.folder import RunFolder, write_json
 from distilljob.local.machine import Machine
 from distilljob.local.picture import Painter
 from distilljob.local.settings import Settings, to_store
 from distilljob.local.signals import Signals
 from distilljob.local.view import View
+from distilljob.run_directory.folder import RunFolder, write_json
 from distilljob_core.lifecycle.decide import decide
 from distilljob_core.lifecycle.model import Decision, Event, JobState, Start, state_to_json
 from distilljob_core.lifecycle.seen import Wishes

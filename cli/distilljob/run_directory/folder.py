@@ -8,6 +8,7 @@ DIR/
 ├── lock                 held by the runner for as long as it lives; names its process
 ├── processes.lock       held by the runner and by every process it started, until the last of them is gone
 ├── logs/                <student>-a<N>.log, one an attempt; aggregator-<N>.log, one a start; runner.log: all events
+├── events.jsonl         everything the runner decided or saw
 ├── checkpoints/<student>/
 ├── state/               the aggregator's journal, spool and teachers; its two addresses while it runs
 ├── results/             what the students published: weights, metrics; the ensemble
@@ -38,6 +39,7 @@ RUN_MADE: Final = (
     "state.json",
     names.CONTROL_FILE_NAME,
     "logs",
+    "events.jsonl",
     "checkpoints",
     "state",
     "results",
@@ -60,6 +62,7 @@ class RunFolder:
         self.state = self.root / "state.json"
         self.control = self.root / names.CONTROL_FILE_NAME
         self.logs = self.root / "logs"
+        self.events = self.root / "events.jsonl"
         self.results = self.root / "results"
         self.result = self.root / "result.json"
         self.metrics = self.root / "metrics.jsonl"
