@@ -1,8 +1,10 @@
 """The lines of metrics.jsonl: what a student measured while it trained. The trainer writes them, reports read them."""
 
-from typing import Annotated, Literal
+import json
+from collections.abc import Iterator
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
 from distilljob_core.results import CycleOutcome, EnsembleOutcome, Ratio, Record
 
@@ -122,5 +124,68 @@ Measurement = Annotated[
     Field(discriminator="kind"),
 ]
 
-MEASUREMENT: TypeAdapter[Measurement] = TypeAdapter(Measurement)
-"""Reads one line."""
+_MEASUREMENT: TypeAdapter[Measurement] = TypeAdapter(Measurement)
+
+
+class Unreadable(NamedTuple):
+    """A line that is left out: damaged, or of a kind or with fields that this version does not know."""
+
+    line: int
+    """From 1."""
+    reason: str
+
+
+class Measurements(NamedTuple):
+    """What could be read of one student's file, in its order, and what could not."""
+
+    known: list[Measurement]
+    unreadable: list[Unreadable]
+
+
+class MergedMeasurements(NamedTuple):
+    """The same of a run's merged file, by student in the file's order."""
+
+    known: dict[str, list[Measurement]]
+    unreadable: list[Unreadable]
+
+
+def read_measurements(content: bytes) -> Measurements:
+    """Read one student's metrics.jsonl. A last line without an end is still being written and is passed over."""
+    read = Measurements([], [])
+    for number, text in _whole_lines(content):
+        try:
+            read.known.append(_MEASUREMENT.validate_json(text))
+        except ValidationError as error:
+            read.unreadable.append(Unreadable(number, _reason(error)))
+    return read
+
+
+def read_merged_measurements(content: bytes) -> MergedMeasurements:
+    """Read a run's metrics.jsonl, whose lines also say `student`: whose they are."""
+    read = MergedMeasurements({}, [])
+    for number, text in _whole_lines(content):
+        try:
+            student, line = _owned(json.loads(text))
+            read.known.setdefault(student, []).append(_MEASUREMENT.validate_python(line))
+        except ValidationError as error:
+            read.unreadable.append(Unreadable(number, _reason(error)))
+        except ValueError as error:
+            read.unreadable.append(Unreadable(number, str(error)))
+    return read
+
+
+def _whole_lines(content: bytes) -> Iterator[tuple[int, bytes]]:
+    whole, _, _ = content.rpartition(b"\n")
+    return enumerate(whole.split(b"\n"), start=1) if whole else iter(())
+
+
+def _owned(record: object) -> tuple[str, dict[str, object]]:
+    if not isinstance(record, dict) or not isinstance(record.get("student"), str):
+        raise ValueError("names no student")
+    return record["student"], {key: value for key, value in record.items() if key != "student"}
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]
