@@ -47,6 +47,7 @@ CHANGES = {
     "training.schedule.warmupEpochs": ({}, {"training": {"schedule": {"warmupEpochs": 1}}}),
     "training.clipNorm": ({}, {"training": {"clipNorm": 0.1}}),
     "training.labelSmoothing": ({}, {"training": {"labelSmoothing": 0.1}}),
+    "training.emaDecay": ({}, {"training": {"emaDecay": 0.9}}),  # by way of the teacher, whose labels are the average's
     "training.seed": ({}, {"training": {"seed": 1}}),
     "students[].name": ({}, {"students": [{**BASE["students"][0], "name": "uno"}, BASE["students"][1]]}),
     "students[].model.name": (

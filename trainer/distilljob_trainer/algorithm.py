@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
+from torch.optim.swa_utils import AveragedModel
 
 from distilljob_core.exchange import CloseRecord
 from distilljob_core.spec.method import Divergence, Ramp
@@ -79,7 +80,17 @@ class Student:
     autocast: Callable[[], AbstractContextManager[object]]
     sums: Tensor
     """Of this epoch's samples so far, float64 [4] on the model's device: L, L_C, L_KL, number."""
+    average: AveragedModel | None = None
+    """Moving average of the weights after every step: v <- d v + (1 - d) theta; v = theta after the first.
+
+    Buffers are copied, not averaged: BatchNorm's statistics are moving averages already, and counters have no mean.
+    """
     cursor: Cursor = field(default_factory=Cursor)
+
+    @property
+    def answering(self) -> nn.Module:
+        """The network that is evaluated, makes soft labels, is selected and exported; `model` trains."""
+        return self.model if self.average is None else self.average.module
 
     def count(self, loss: Tensor, label: Tensor, distill: Tensor | None, num_samples: int) -> None:
         """Add one batch to the sums of this epoch, without waiting for the GPU."""
@@ -191,6 +202,8 @@ def _step(
     for group in student.optimizer.param_groups:
         group["lr"] = learning_rate
     student.optimizer.step()
+    if student.average is not None:
+        student.average.update_parameters(student.model)
     student.count(loss, label, distill, len(y_B))
     distill = None if distill is None else distill.detach()
     return StepDone(len(y_B), loss.detach(), label.detach(), distill, weights, learning_rate, norm)

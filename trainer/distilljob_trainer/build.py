@@ -4,7 +4,9 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from distilljob_core.errors import FactoryError
 from distilljob_core.spec.job import DistillJobSpec
 from distilljob_core.spec.resolve import ResolvedStudent, planned_epochs
 from distilljob_core.spec.training import Optimizer
@@ -76,7 +78,25 @@ def build_student(
         optimizer=make_optimizer(model, student.training.optimizer, fused=device.type == "cuda"),
         autocast=numerics.autocast(device, precision),
         sums=torch.zeros(4, dtype=torch.float64, device=device),
+        average=make_average(model, student.training.ema_decay, name=student.model.name),
     )
+
+
+def make_average(model: nn.Module, decay: float | None, *, name: str) -> AveragedModel | None:
+    """Make the moving average of a network's weights; None without a decay.
+
+    Raises:
+        FactoryError: the network cannot be copied.
+    """
+    if decay is None:
+        return None
+    try:
+        return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    except Exception as error:  # a user's network may raise anything here
+        raise FactoryError(
+            f"model {name!r}: training.emaDecay needs a copy of the network, but copy.deepcopy raised "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def make_optimizer(model: nn.Module, settings: Optimizer, *, fused: bool) -> torch.optim.Optimizer:

@@ -47,7 +47,7 @@ def _until_exchange(events: Generator[Event, Lesson | None, None], answer: Lesso
 
 
 def _offer(student: Student, data: Data, rules: labels.Exchange, classroom: Classroom) -> None:
-    key = RoundKey(student.cursor.cycle)
-    offer = labels.make_offer(student.model, data, rules, key, labels.source_digest(student.model, {}), iter)
-    source = labels.label_source(student.model, data, rules, Split.TRAIN, iter)
+    key, model = RoundKey(student.cursor.cycle), student.answering
+    offer = labels.make_offer(model, data, rules, key, labels.source_digest(model, {}), iter)
+    source = labels.label_source(model, data, rules, Split.TRAIN, iter)
     InProcessTeacher(classroom, student.name).offer(offer, source)

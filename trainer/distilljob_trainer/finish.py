@@ -62,7 +62,7 @@ def finish(run: Run, network: NetworkFile, attempt: int, publisher: Publisher, d
 def _publish_weights(run: Run, network: NetworkFile, publisher: Publisher, directory: Path) -> tuple[Artifact, ...]:
     run.around.progress.enter(StudentPhase.PUBLISHING)
     directory.mkdir(exist_ok=True)
-    files = export(directory, network, run.student.model.state_dict(), run.notes.selected_weights)
+    files = export(directory, network, run.student.answering.state_dict(), run.notes.selected_weights)
     return tuple(_publish(publisher, kind, path, path.name) for kind, path in files)
 
 
@@ -78,7 +78,7 @@ def _predictions(run: Run) -> tuple[Tensor, Tensor]:
     """Predict the test set at temperature 1."""
     run.around.progress.enter(StudentPhase.EVALUATING)
     test = run.task.data.test
-    blocks = run.watch(predict(run.student.model, test, torch.arange(test.num_samples)))
+    blocks = run.watch(predict(run.student.answering, test, torch.arange(test.num_samples)))
     return torch.cat([block.z_BK.softmax(dim=1) for block in blocks]), test.labels_N
 
 

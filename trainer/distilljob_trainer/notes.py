@@ -83,6 +83,7 @@ def tensors_of(student: Student, notes: Notes) -> Groups:
     """Give all tensors of a checkpoint."""
     return {
         "model": student.model.state_dict(),
+        "average": {} if student.average is None else student.average.state_dict(),
         "optimizer": optimizer_tensors(student.optimizer),
         "epoch": {"sums": student.sums},
         "selected": notes.selected_weights,
@@ -92,6 +93,8 @@ def tensors_of(student: Student, notes: Notes) -> Groups:
 def restore(student: Student, state: State, groups: Groups) -> None:
     """Put a student back where a checkpoint has it."""
     student.model.load_state_dict(groups["model"])
+    if student.average is not None:
+        student.average.load_state_dict(groups["average"])
     restore_optimizer(student.optimizer, groups.get("optimizer", {}))
     student.sums.copy_(groups["epoch"]["sums"])
     student.cursor = state.cursor

@@ -87,7 +87,7 @@ class Run:
 
     def exchange(self, key: RoundKey) -> Lesson:
         """Bring soft labels to a round and wait for what it teaches."""
-        progress, data, model, rules = self.around.progress, self.task.data, self.student.model, self.task.rules
+        progress, data, model, rules = self.around.progress, self.task.data, self.student.answering, self.task.rules
         before = progress.fold()
         progress.enter(StudentPhase.LABELING)
         numerics = {**self.notes.numerics.environment(), "differing": self.notes.inexact_reasons}
@@ -142,13 +142,13 @@ class Run:
         progress, data, cursor = self.around.progress, self.task.data, self.student.cursor
         self._check_finite(self.student.sums, "at or before")
         progress.enter(StudentPhase.EVALUATING)
-        holdout = score(self.watch(predict(self.student.model, data.train, data.holdout_ids_N)))
-        test = score(self.watch(predict(self.student.model, data.test, torch.arange(data.test.num_samples))))
+        holdout = score(self.watch(predict(self.student.answering, data.train, data.holdout_ids_N)))
+        test = score(self.watch(predict(self.student.answering, data.test, torch.arange(data.test.num_samples))))
         accuracy = EpochAccuracy(holdout.accuracy, test.accuracy)
         epoch = cursor.epochs + 1
         self.notes.selection = self.notes.selection.after(epoch, accuracy)
         if self.notes.selection.selected_epoch == epoch:
-            self.notes.selected_weights = copied(self.student.model.state_dict())
+            self.notes.selected_weights = copied(self.student.answering.state_dict())
         loss, label, distill, num_samples = self.student.sums.tolist()
         progress.loss = loss / num_samples
         progress.accuracy = {"holdout": holdout.accuracy, "test": test.accuracy}
