@@ -109,6 +109,33 @@ def validate(
     raise typer.Exit(run_validate(file, settings, with_estimate=with_estimate, data=data, as_json=as_json))
 
 
+@app.command(
+    epilog="""Examples:
+
+distilljob report runs/digits
+
+distilljob report runs/md runs/independent -o comparison.html"""
+)
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run directories, finished ones.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The page to write. [dim]default: RUN/report.html for one run, report.html for several[/]",
+        ),
+    ] = None,
+) -> None:
+    """Draw what runs measured as one HTML page that needs no network; several runs stand side by side."""
+    from distilljob.report.command import run_report
+
+    raise typer.Exit(run_report(runs, output))
+
+
 @app.command(epilog="Example: distilljob schema | kubectl apply --server-side -f -")
 def schema() -> None:
     """Print the CustomResourceDefinition."""

@@ -123,7 +123,7 @@ def test_a_dead_aggregator_is_started_again_at_once_and_then_ever_slower(run, ha
     while keeper.failure is None:
         keeper.keep(True, now_seconds, grace_seconds=1.0)
         ended(keeper.child, now_seconds)
-        assert "exit code 1" in keeper.observe(now_seconds)
+        assert keeper.observe(now_seconds).exit_code == 1
         before = now_seconds
         while keeper.failure is None and keeper.child is None:
             keeper.keep(True, now_seconds, grace_seconds=1.0)

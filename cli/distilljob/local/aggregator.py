@@ -28,8 +28,8 @@ class AggregatorKeeper:
         self.failure: Child | None = None
         """The aggregator whose end was one too many."""
 
-    def observe(self, now_seconds: float) -> str | None:
-        """Look whether it has died, and plan its restart; what to tell about an unexpected end."""
+    def observe(self, now_seconds: float) -> Child | None:
+        """Look whether it has died, and plan its restart; gives one that ended unasked."""
         if self.child is None or self.child.poll(now_seconds) is None:
             return None
         ended, self.child = self.child, None
@@ -43,10 +43,10 @@ class AggregatorKeeper:
             self.failure = ended
         else:
             self._start_at_seconds = now_seconds + BACKOFF_SECONDS[self._failures_in_a_row - 1]
-        return f"the aggregator ended with exit code {ended.exit_code} ({ended.log.name}); students retry"
+        return ended
 
-    def keep(self, wanted: bool, now_seconds: float, grace_seconds: float) -> None:
-        """Make it run, or leave."""
+    def keep(self, wanted: bool, now_seconds: float, grace_seconds: float) -> Child | None:
+        """Make it run, or leave; gives one that was started now."""
         if not wanted:
             if self.child is not None:
                 self._asked_to_leave = True
@@ -54,3 +54,5 @@ class AggregatorKeeper:
         elif self.child is None and self.failure is None and now_seconds >= self._start_at_seconds:
             self.child = self._start(now_seconds)
             self._asked_to_leave = False
+            return self.child
+        return None

@@ -1,11 +1,11 @@
 """How a failed run is told: the reason, the log to read and its end, what to change."""
 
-from pathlib import Path
 from typing import Final
 
 from rich.markup import escape
 
 from distilljob import console
+from distilljob.errors import JobFailed
 from distilljob.local.logs import error_lines, last_lines
 from distilljob.local.processes import Child
 from distilljob.run_directory.folder import RunFolder
@@ -34,18 +34,15 @@ ADVICE: Final = {
 }
 
 
-def print_failure(state: JobState, folder: RunFolder) -> None:
-    """Print why the lifecycle ended the job."""
-    if (outcome := state.outcome) is None:
-        return
-    console.err.print(f"\n[bold red]failed:[/] {escape(outcome.message)} ({outcome.reason.value})")
+def job_failure(state: JobState, outcome: Outcome, folder: RunFolder) -> JobFailed:
+    """Tell why the lifecycle ended the job."""
+    log, lines = None, []
     if (blamed := culprit(state, outcome)) is not None:
         name, end = blamed
         log = folder.logs / f"{name}-a{end.attempt}.log"
         # A fatal error says it all; anything else left a traceback.
-        _print_log(log, error_lines(log) if is_fatal(end.exit_code or ExitCode.DONE) else last_lines(log, NUM_LINES))
-    if (advice := ADVICE.get(outcome.reason)) is not None:
-        console.err.print(f"[green]fix:[/] {advice}")
+        lines = error_lines(log) if is_fatal(end.exit_code or ExitCode.DONE) else last_lines(log, NUM_LINES)
+    return JobFailed(outcome.message, outcome.reason.value, log, lines, ADVICE.get(outcome.reason, ""))
 
 
 def culprit(state: JobState, outcome: Outcome) -> tuple[str, Termination] | None:
@@ -55,14 +52,19 @@ def culprit(state: JobState, outcome: Outcome) -> tuple[str, Termination] | None
     return max(before, key=lambda item: (f"student {item[0]}:" in outcome.message, item[1].time_seconds), default=None)
 
 
-def print_aggregator_failure(child: Child) -> None:
-    """Print why there is no point in starting the aggregator again."""
-    console.err.print(f"\n[bold red]failed:[/] the aggregator cannot be kept alive (exit code {child.exit_code})")
-    _print_log(child.log, last_lines(child.log, NUM_LINES))
-    console.err.print(f"[green]fix:[/] cure what the log shows; {GO_ON}")
+def aggregator_failure(child: Child) -> JobFailed:
+    """Tell why there is no point in starting the aggregator again."""
+    title = f"the aggregator cannot be kept alive (exit code {child.exit_code})"
+    lines = last_lines(child.log, NUM_LINES)
+    return JobFailed(title, "AggregatorEnded", child.log, lines, f"cure what the log shows; {GO_ON}")
 
 
-def _print_log(log: Path, lines: list[str]) -> None:
-    console.err.print(f"[bold]{escape(str(log))}[/] ends with", soft_wrap=True)
-    for line in lines:
+def print_failure(failure: JobFailed) -> None:
+    """Print a failure as one block."""
+    console.err.print(f"\n[bold red]failed:[/] {escape(failure.title)} ({failure.reason})")
+    if failure.log is not None:
+        console.err.print(f"[bold]{escape(str(failure.log))}[/] ends with", soft_wrap=True)
+    for line in failure.lines:
         console.err.print(f"  {escape(line)}", soft_wrap=True)
+    if failure.fix:
+        console.err.print(f"[green]fix:[/] {failure.fix}")

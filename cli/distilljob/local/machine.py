@@ -1,6 +1,8 @@
 """What the runner can see and do on this machine: students' attempts and the aggregator as processes."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
@@ -27,6 +29,7 @@ GRACE_SECONDS: Final = 120
 SIGNALED: Final = 128
 """Exit codes above it name a signal."""
 STALE_SECONDS: Final = 10.0
+LOOK_SECONDS: Final = 0.05
 
 
 class Machine:
@@ -97,9 +100,18 @@ class Machine:
         if (child := self._attempts.get((action.student, action.attempt))) is not None:
             child.terminate(now_seconds + (0 if action.manner is Manner.FORCE else GRACE_SECONDS))
 
-    def keep_aggregator(self, wanted: bool, now_seconds: float) -> None:
-        """Make the aggregator run, or leave."""
-        self.aggregator.keep(wanted, now_seconds, GRACE_SECONDS)
+    def keep_aggregator(self, wanted: bool, now_seconds: float) -> Child | None:
+        """Make the aggregator run, or leave; gives one that was started now."""
+        return self.aggregator.keep(wanted, now_seconds, GRACE_SECONDS)
+
+    def leave(self, now: Callable[[], float]) -> None:
+        """Ask everything to save and go, the aggregator last, and wait until it has."""
+        for group in (self._attempts.values(), filter(None, [self.aggregator.child])):
+            children = list(group)
+            for child in children:
+                child.terminate(now() + GRACE_SECONDS)
+            while any(child.poll(now()) is None for child in children):
+                time.sleep(LOOK_SECONDS)
 
     def tell(self, control: Control) -> None:
         """Write the control file where it does not say this yet."""
@@ -144,7 +156,7 @@ class Machine:
     def _start_aggregator(self, now_seconds: float) -> Child:
         number = 1 + len(list(self._folder.logs.glob("aggregator-*.log")))
         return start(
-            aggregator_process(self._job, self._folder.places(self._settings.data)),
+            replace(aggregator_process(self._job, self._folder.places(self._settings.data)), attempt=number),
             [],
             {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
             self._folder.logs / f"{names.AGGREGATOR}-{number}.log",

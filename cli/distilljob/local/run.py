@@ -1,7 +1,7 @@
-"""`distilljob run`: from a file to a finished run directory, or as far as it goes."""
+"""A local run: from a job to a finished run directory, or as far as it goes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,20 @@ from rich.console import Console
 from rich.markup import escape
 
 from distilljob import console
-from distilljob.errors import BadInput
+from distilljob.errors import BadInput, JobFailed, Stopped
 from distilljob.job_file import JobFile, read_job
-from distilljob.local.failure import print_aggregator_failure, print_failure
+from distilljob.local.failure import aggregator_failure, job_failure, print_failure
 from distilljob.local.logs import cut
 from distilljob.local.machine import Machine
 from distilljob.local.outcome import result_table, write_outcome
-from distilljob.local.processes import check_installed
+from distilljob.local.processes import Child, check_installed
 from distilljob.local.runner import Ended, Runner, save_state
 from distilljob.local.settings import Device, Settings, settle
 from distilljob.local.signals import Signals
 from distilljob.local.snapshot import differences, snapshot
-from distilljob.local.view import open_view
+from distilljob.local.view import View, open_view
 from distilljob.run_directory.folder import RunFolder, write_json
-from distilljob.run_directory.result import read_result
+from distilljob.run_directory.result import LocalResult, read_result
 from distilljob_core.exit_codes import ExitCode
 from distilljob_core.files import write_atomically
 from distilljob_core.lifecycle.model import Account, JobState, Standing, StudentState, state_from_json
@@ -45,18 +45,56 @@ def run_local(
     device: Device | None,
     as_json: bool,
 ) -> int:
-    """Run a job in its folder, from its beginning or from where it stands; the exit code.
+    """Run a job file, and print how it goes and ends; the exit code.
 
     With `as_json` standard output holds the result alone, and everything else goes to standard error.
 
     Raises:
         CommandError: something the user gave is wrong or missing; nothing was started.
     """
-    given = read_job(file, overrides)
-    check_installed()
-    folder = RunFolder(output or Path("runs") / given.job.metadata.name)
-    folder.check_usable()
     told = console.err if as_json else console.out
+    try:
+        given = read_job(file, overrides)
+        result = run_job(given, output, fresh=fresh, data=data, device=device, told=told, open_view=open_view)
+    except Stopped:
+        told.print("stopped, everything is saved; the same command goes on from here")
+        return ExitCode.TERMINATED
+    except JobFailed as failure:
+        print_failure(failure)
+        return failure.exit_code
+    if as_json:
+        console.print_json(result.model_dump(mode="json", by_alias=True))
+    else:
+        told.print()
+        told.print(result_table(result, run_folder(given, output)))
+    return ExitCode.DONE
+
+
+def run_folder(given: JobFile, output: Path | None) -> RunFolder:
+    """Find the job's run directory."""
+    return RunFolder(output or Path("runs") / given.job.metadata.name)
+
+
+def run_job(
+    given: JobFile,
+    output: Path | None,
+    *,
+    fresh: bool,
+    data: Path,
+    device: Device | None,
+    told: Console,
+    open_view: Callable[[Console], View],
+) -> LocalResult:
+    """Run a job in its folder, from its beginning or from where it stands; what it measured.
+
+    Raises:
+        JobFailed: it ended without a result.
+        Stopped: a signal came; the same call goes on.
+        CommandError: something the user gave is wrong or missing; nothing was started.
+    """
+    check_installed()
+    folder = run_folder(given, output)
+    folder.check_usable()
     with folder.locked() as inherited_lock:
         if fresh:
             folder.clear()
@@ -64,7 +102,7 @@ def run_local(
         state, stored = read_state(folder) or (JobState(uid=job.metadata.uid), {})
         if state.outcome is not None and state.outcome.kind == "Complete":
             told.print("\n[bold green]this run is finished[/]")
-            return show_result(folder, state, as_json=as_json)
+            return finished(folder, state)
         settings = settle(job.spec, stored, data, device)
         announce(told, job, folder, settings, state)
         state = revived(state)
@@ -78,7 +116,9 @@ def run_local(
                 ended = runner.run()
             finally:
                 view.close()
-        return conclude(ended, runner.state, folder, machine, told, as_json=as_json)
+        if ended is Ended.STOPPED:
+            raise Stopped(signals.stops[0])
+        return conclude(runner.state, folder, machine.aggregator.failure)
 
 
 def claim(folder: RunFolder, given: JobFile) -> DistillJob:
@@ -161,29 +201,22 @@ def announce(told: Console, job: DistillJob, folder: RunFolder, settings: Settin
         told.print(f"it failed before ({state.outcome.reason.value}); trying again", soft_wrap=True)
 
 
-def conclude(
-    ended: Ended, state: JobState, folder: RunFolder, machine: Machine, told: Console, *, as_json: bool
-) -> int:
-    """Say how it ended; the exit code."""
-    if ended is Ended.STOPPED:
-        told.print("stopped, everything is saved; the same command goes on from here")
-        return ExitCode.TERMINATED
-    if (aggregator := machine.aggregator.failure) is not None:
-        print_aggregator_failure(aggregator)
-        return 1
-    if state.outcome is not None and state.outcome.kind == "Complete":
-        return show_result(folder, state, as_json=as_json)
-    print_failure(state, folder)
-    return 1
+def conclude(state: JobState, folder: RunFolder, aggregator: Child | None) -> LocalResult:
+    """Give the result of a run whose processes have all ended.
+
+    Raises:
+        JobFailed: there is none.
+    """
+    if aggregator is not None:
+        raise aggregator_failure(aggregator)
+    assert state.outcome is not None
+    if state.outcome.kind == "Complete":
+        return finished(folder, state)
+    raise job_failure(state, state.outcome, folder)
 
 
-def show_result(folder: RunFolder, state: JobState, *, as_json: bool) -> int:
-    """Print the result of a finished run; writes it first if the last runner did not come so far."""
-    restarts = {name: student.restarts.total for name, student in state.students.items()}
-    result = read_result(folder) if folder.result.exists() else write_outcome(folder, restarts)
-    if as_json:
-        console.print_json(result.model_dump(mode="json", by_alias=True))
-    else:
-        console.out.print()
-        console.out.print(result_table(result, folder))
-    return 0
+def finished(folder: RunFolder, state: JobState) -> LocalResult:
+    """Read the result of a finished run; writes it first if the last runner did not come so far."""
+    if folder.result.exists():
+        return read_result(folder)
+    return write_outcome(folder, {name: student.restarts.total for name, student in state.students.items()})

@@ -1,34 +1,40 @@
 """The loop of a local run: look, let the lifecycle decide, remember, do, show. All effects of a run start here."""
 
-import time
-from enum import Enum, auto
+import os
+from enum import Enum
+from importlib.metadata import version
 from typing import Final
 
+from distilljob.local.clock import Clock
 from distilljob.local.machine import Machine
 from distilljob.local.picture import Painter
+from distilljob.local.recorder import Recorder
 from distilljob.local.settings import Settings, to_store
 from distilljob.local.signals import Signals
 from distilljob.local.view import View
+from distilljob.run_directory.events import RunReason
 from distilljob.run_directory.folder import RunFolder, write_json
+from distilljob_core.errors import StorageFull
 from distilljob_core.lifecycle.decide import decide
-from distilljob_core.lifecycle.model import Decision, Event, JobState, Start, state_to_json
+from distilljob_core.lifecycle.model import Decision, JobState, Start, state_to_json
 from distilljob_core.lifecycle.seen import Wishes
 from distilljob_core.spec.job import DistillJob
 
 TICK_SECONDS: Final = 1.0
-PAUSE_SECONDS: Final = 30.0
-"""A loop that was away for so long, or whose clock ran backwards, has not been watching."""
+SHORTEST_SECONDS: Final = 0.05
+PATIENCE_SECONDS: Final = 30.0
+"""A loop that was away for longer has not been watching; nor one that was away for half of a limit on silence."""
 
 
 class Ended(Enum):
-    """Why a runner returned."""
+    """Why a runner returned, in words."""
 
-    JOB = auto()
+    JOB = "the job has ended"
     """The lifecycle's outcome says how."""
-    STOPPED = auto()
-    """A signal asked for it; everything is saved."""
-    AGGREGATOR = auto()
-    """The aggregator cannot be kept alive; everything else is saved."""
+    STOPPED = "a signal asked for it"
+    """Everything is saved."""
+    AGGREGATOR = "the aggregator cannot be kept alive"
+    """Everything else is saved."""
 
 
 class Runner:
@@ -51,14 +57,30 @@ class Runner:
         self._machine = machine
         self._view = view
         self._signals = signals
-        self._began_seconds = self._now_seconds = self._watching_since_seconds = time.time()
-        self._painter = Painter(job, self._began_seconds)
-        self._num_closes: int | None = None
+        hang = job.spec.failure_policy.hang
+        limits = (hang.steady_seconds, hang.evaluation_seconds, hang.exchange_seconds, hang.checkpoint_seconds)
+        self._clock = Clock(min(PATIENCE_SECONDS, *(limit / 2 for limit in limits)))
+        self._painter = Painter(job, self._clock.began_seconds)
+        self._recorder = Recorder(folder, view)
         self._saved: JobState | None = None
         self.state = state
 
     def run(self) -> Ended:
-        """Go on until the job has ended, or somebody asks to stop, and no process is left."""
+        """Go on until the job has ended, or somebody asks to stop, and no process is left.
+
+        Raises:
+            StorageFull: what must not be forgotten cannot be written; every process has been told to save and leave.
+        """
+        try:
+            self._recorder.tell(RunReason.RUNNER_STARTED, f"process {os.getpid()}, distilljob {version('distilljob')}")
+            ended = self._go_on()
+            self._recorder.tell(RunReason.RUNNER_STOPPED, ended.value)
+        except StorageFull:
+            self._machine.leave(self._clock.now)
+            raise
+        return ended
+
+    def _go_on(self) -> Ended:
         while True:
             decision = self._step()
             if not self._machine.processes() and not decision.aggregator_wanted:
@@ -68,28 +90,25 @@ class Runner:
                     return Ended.STOPPED
                 if self._machine.aggregator.failure is not None:
                     return Ended.AGGREGATOR
-            soon = (decision.next_wake_seconds or self._now_seconds + TICK_SECONDS) - time.time()
-            self._signals.wait(min(TICK_SECONDS, max(soon, 0.05)))
+            soon = TICK_SECONDS
+            if decision.next_wake_seconds is not None:
+                soon = min(soon, decision.next_wake_seconds - self._clock.now())
+            self._signals.wait(max(soon, SHORTEST_SECONDS))
 
     def _step(self) -> Decision:
-        now_seconds = self._tick()
-        if (message := self._machine.aggregator.observe(now_seconds)) is not None:
-            self._tell(message, is_warning=True)
-        seen = self._machine.look(self.state, now_seconds, self._watching_since_seconds)
+        now_seconds = self._clock.tick()
+        if (ended := self._machine.aggregator.observe(now_seconds)) is not None:
+            message = f"the aggregator ended with exit code {ended.exit_code} ({ended.log.name}); students retry"
+            self._recorder.tell(RunReason.AGGREGATOR_ENDED, message, attempt=ended.process.attempt, is_warning=True)
+        seen = self._machine.look(self.state, now_seconds, self._clock.watching_since_seconds)
+        self._recorder.tell_closes(seen.table)
         wishes = Wishes(self._must_stop(), self._job.spec.stop_after_cycle)
         decision = decide(self._job.spec, wishes, seen, self.state, now_seconds)
         self._remember(decision.state)
+        self._recorder.tell_decided(decision.events)
         self._do(decision, now_seconds)
-        self._report(decision, now_seconds)
+        self._view.show(self._painter.picture(decision.state, seen.table, now_seconds))
         return decision
-
-    def _tick(self) -> float:
-        """Read the clock; after a pause, or a jump, watching begins anew."""
-        now_seconds = time.time()
-        if not 0 <= now_seconds - self._now_seconds <= PAUSE_SECONDS:
-            self._watching_since_seconds = now_seconds
-        self._now_seconds = now_seconds
-        return now_seconds
 
     def _must_stop(self) -> bool:
         """Whether to save and leave. To the lifecycle that is a suspension: nothing of it counts as a failure."""
@@ -106,42 +125,16 @@ class Runner:
 
     def _do(self, decision: Decision, now_seconds: float) -> None:
         self._machine.tell(decision.control)
-        self._machine.keep_aggregator(decision.aggregator_wanted, now_seconds)
+        if (started := self._machine.keep_aggregator(decision.aggregator_wanted, now_seconds)) is not None:
+            number = started.process.attempt
+            self._recorder.tell(RunReason.AGGREGATOR_STARTED, f"start {number}", attempt=number)
         for action in decision.actions:
             if isinstance(action, Start):
                 self._machine.start_attempt(action, now_seconds)
             else:
                 self._machine.end_attempt(action, now_seconds)
 
-    def _report(self, decision: Decision, now_seconds: float) -> None:
-        self._report_closes()
-        for event in decision.events:
-            self._tell(event_line(event), is_warning=event.type == "Warning")
-        self._view.show(self._painter.picture(decision.state, self._machine.table, now_seconds))
-
-    def _report_closes(self) -> None:
-        if (table := self._machine.table) is None:
-            return
-        first = len(table.closes) if self._num_closes is None else self._num_closes
-        for close in table.closes[first:]:
-            missing = f", without {', '.join(close.missing)}" if close.missing else ""
-            what = f"cycle {close.cycle}" if close.split == "train" else "the evaluation round"
-            self._tell(f"{what} closed: {len(close.contributors)} students{missing}")
-        self._num_closes = len(table.closes)
-
-    def _tell(self, text: str, *, is_warning: bool = False) -> None:
-        self._view.tell(text, elapsed_seconds=self._now_seconds - self._began_seconds, is_warning=is_warning)
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(self._now_seconds))
-        with (self._folder.logs / "runner.log").open("a", encoding="utf-8") as log:
-            log.write(f"{stamp} {'warning ' if is_warning else ''}{text}\n")
-
 
 def save_state(folder: RunFolder, settings: Settings, state: JobState) -> None:
     """Remember everything that the next runner must know."""
     write_json(folder.state, {"settings": to_store(settings), "lifecycle": state_to_json(state)})
-
-
-def event_line(event: Event) -> str:
-    """Write one event of the lifecycle on one line."""
-    about = f"{event.student}: " if event.student else ""
-    return f"{about}{event.reason.value}" + (f", {' '.join(event.message.split())}" if event.message else "")

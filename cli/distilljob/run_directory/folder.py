@@ -63,6 +63,7 @@ class RunFolder:
         self.control = self.root / names.CONTROL_FILE_NAME
         self.logs = self.root / "logs"
         self.events = self.root / "events.jsonl"
+        self.runner_log = self.logs / "runner.log"
         self.results = self.root / "results"
         self.result = self.root / "result.json"
         self.metrics = self.root / "metrics.jsonl"

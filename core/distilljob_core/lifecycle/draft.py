@@ -112,10 +112,17 @@ class Draft:
         return replace(self, actions=(*self.actions, action))
 
     def tell(
-        self, kind: Literal["Normal", "Warning"], reason: Reason, message: str, student: str | None = None
+        self,
+        kind: Literal["Normal", "Warning"],
+        reason: Reason,
+        message: str,
+        student: str | None = None,
+        attempt: int | None = None,
     ) -> "Draft":
-        """Add an event, once."""
-        event = Event(kind, reason, message, student)
+        """Add an event, once; one about a student is about its newest attempt unless another is given."""
+        if student is not None and attempt is None:
+            attempt = self.state.students[student].attempt
+        event = Event(kind, reason, message, student, attempt)
         return self if event in self.events else replace(self, events=(*self.events, event))
 
     def wake(self, at_seconds: float) -> "Draft":

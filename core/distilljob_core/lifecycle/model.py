@@ -233,6 +233,8 @@ class Event:
     reason: Reason
     message: str
     student: str | None = None
+    attempt: int | None = None
+    """Of that student; None = the job as a whole."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def end_strays(world: World, draft: Draft) -> Draft:
         if stray is None or student.ending:
             continue
         draft = end(world, draft, name, stray, EndReason.STRAY, Manner.GRACEFUL)
-        draft = draft.tell("Warning", Reason.STUDENT_STRAY_ENDED, f"attempt {stray.attempt}", name)
+        draft = draft.tell("Warning", Reason.STUDENT_STRAY_ENDED, f"attempt {stray.attempt}", name, stray.attempt)
     return draft
 
 

@@ -61,7 +61,8 @@ def _apply(world: World, draft: Draft, name: str, seen: AttemptSeen | None, verd
     draft = close(world, draft, name, seen)
     if verdict.sentence is Sentence.PARKED:
         draft = draft.student(name, standing=Standing.PARKED)
-        return draft.tell("Normal", Reason.STUDENT_PARKED, "gave its place to another student", name)
+        told = f"{_describe(draft.state.students[name], None)}, its place is another student's"
+        return draft.tell("Normal", Reason.STUDENT_PARKED, told, name)
     if verdict.cause:
         return _replace(world, draft, name, verdict.cause)
     if verdict.reason:
