@@ -35,7 +35,7 @@ def print_error(error: CommandError) -> None:
     """Print what is wrong: the place of each problem, what it is, what to change."""
     count = len(error.problems)
     tail = f": {count} problems" if count > 1 else ""
-    err.print(f"[bold red]error:[/] {escape(str(error))}{tail}")
+    err.print(f"[bold red]error:[/] {escape(error.title)}{tail}")
     for problem in error.problems:
         err.print(f"  [bold]{escape(problem.path)}[/]")
         err.print(Padding(escape(problem.message), (0, 0, 0, 6)))

@@ -23,7 +23,7 @@ def run_validate(file: Path, settings: Sequence[str], *, with_estimate: bool, da
         if not as_json:
             raise
         problems = [asdict(problem) for problem in error.problems]
-        console.print_json({"valid": False, "error": str(error), "problems": problems})
+        console.print_json({"valid": False, "error": error.title, "problems": problems})
         return error.exit_code
     if as_json:
         console.print_json({"valid": True, "name": job.metadata.name, "estimate": costs and asdict(costs)})
