@@ -71,7 +71,7 @@ def failed(tmp_path, capsys, reason, exit_code, log):
     end = Termination(attempt=1, reason=reason.value, exit_code=exit_code, message="", time_seconds=1.0)
     student = StudentState(Standing.IDLE, attempt=1, last_termination=end)
     outcome = Outcome("Failed", reason, "student mlp: failed", 2.0)
-    failure.print_failure(JobState("u", {"mlp": student}, outcome=outcome), folder)
+    failure.print_failure(failure.job_failure(JobState("u", {"mlp": student}, outcome=outcome), outcome, folder))
     return " ".join(capsys.readouterr().err.split())
 
 
