@@ -8,33 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Final
 
 from distilljob_aggregator.rounds.state import State
+from distilljob_core.artifacts import ENSEMBLE_FILE, RESULT_FILE, EnsembleManifest, EnsembleMember
 from distilljob_core.errors import BadFrame, ChecksumMismatch, ResultsFull, StorageFull, UnknownStudent
 from distilljob_core.exchange import CloseRecord
 from distilljob_core.files import NO_SPACE, sync_directory, write_atomically
-from distilljob_core.results import EnsembleOutcome, Record, RunResult, StudentResult, StudentSummary, best_student
+from distilljob_core.results import EnsembleOutcome, RunResult, StudentResult, StudentSummary, best_student
 from distilljob_core.softlabels.frames import Split
-
-RESULT_FILE: Final = "result.json"
-MANIFEST_FILE: Final = "ensemble.json"
-
-
-class Member(Record):
-    """One network of the ensemble."""
-
-    student: str
-    model: str
-    weight: int
-    file: str
-    sha256: str
-
-
-class EnsembleManifest(Record):
-    """ensemble.json: the mean of the members' softmax(g_i), with integer weights; t = 1, see decision 0004."""
-
-    members: list[Member]
 
 
 @contextmanager
@@ -132,14 +113,14 @@ class ResultsVolume:
         Raises:
             ResultsFull: there is no room.
         """
-        for name, content in ((MANIFEST_FILE, ensemble_manifest(state)), (RESULT_FILE, run_result(state))):
+        for name, content in ((ENSEMBLE_FILE, ensemble_manifest(state)), (RESULT_FILE, run_result(state))):
             text = json.dumps(content.model_dump(mode="json", by_alias=True), indent=2)
             with _room_needed(self._folder / name):
                 write_atomically(self._folder / name, f"{text}\n".encode())
 
     def _owner(self, name: str) -> str | None:
         """The student with the longest name that a file's name begins with: alexnet-0.x is not alexnet's."""
-        if "/" in name or "\0" in name or len(name) > 200 or name in (RESULT_FILE, MANIFEST_FILE):
+        if "/" in name or "\0" in name or len(name) > 200 or name in (RESULT_FILE, ENSEMBLE_FILE):
             return None
         owners = [student for student in self._students if name.startswith((f"{student}.", f"{student}-"))]
         return max(owners, key=len, default=None)
@@ -154,7 +135,7 @@ def ensemble_manifest(state: State) -> EnsembleManifest:
         artifact = next((item for item in summary.artifacts if item.kind == "last"), None) if summary else None
         if summary is not None and artifact is not None:
             members.append(
-                Member(
+                EnsembleMember(
                     student=part.student, model=summary.model, weight=weight, file=artifact.name, sha256=artifact.sha256
                 )
             )

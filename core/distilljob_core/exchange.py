@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from distilljob_core.phases import StudentPhase
 from distilljob_core.softlabels.frames import Split
 
-SPLIT_NAMES: Final = {Split.TRAIN: "train", Split.EVALUATION: "evaluation"}
+SPLIT_NAMES: Final[dict[Split, Literal["train", "evaluation"]]] = {Split.TRAIN: "train", Split.EVALUATION: "evaluation"}
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -5,6 +5,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from distilljob_core.artifacts import EnsembleManifest, EnsembleMember
 from distilljob_core.errors import DataError, FactoryError
 from distilljob_trainer.data.split import Normalization
 from distilljob_trainer.export import Ensemble, NetworkFile, describe, export, load
@@ -76,14 +77,14 @@ def test_the_ensemble_is_the_weighted_mean_of_predictions():
 def test_the_ensembles_manifest_loads(exported):
     job, folder = exported
     members = [
-        {"student": "bn", "weight": 2, "file": "bn.safetensors"},
-        {"student": "bn", "weight": 1, "file": "bn-selected.safetensors"},
+        EnsembleMember(student="bn", model="cnn_bn_small", weight=weight, file=file, sha256="")
+        for weight, file in ((2, "bn.safetensors"), (1, "bn-selected.safetensors"))
     ]
-    (folder / "ensemble.json").write_text(json.dumps({"temperature": 1.0, "members": members}))
+    (folder / "ensemble.json").write_text(EnsembleManifest(members=members).model_dump_json(by_alias=True))
     x, _ = job.data.test.batch(torch.arange(16))
     with torch.no_grad():
         p_BK = load(folder / "ensemble.json")(x)
-        parts = [load(folder / member["file"])(x).softmax(dim=1) for member in members]
+        parts = [load(folder / member.file)(x).softmax(dim=1) for member in members]
     torch.testing.assert_close(p_BK, (2 * parts[0] + parts[1]) / 3)
 
 

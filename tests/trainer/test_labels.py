@@ -7,12 +7,18 @@ import torch
 from distilljob_core.exchange import CloseRecord, Contribution, RoundKey
 from distilljob_core.softlabels.frames import Split
 from distilljob_trainer import labels
+from distilljob_trainer.evaluate import predict
 
 TRAIN, EVALUATION = RoundKey(1), RoundKey(1, Split.EVALUATION)
 
 
+def predicted(job):
+    return list(predict(job.student.model, job.data.train, job.data.holdout_ids_N))
+
+
 def offer(job, key, rules=None):
-    return labels.make_offer(job.student.model, job.data, rules or job.rules, key, "digest", iter)
+    holdout = predicted(job)
+    return labels.make_offer(holdout, holdout, rules or job.rules, key, "digest")
 
 
 def rows(job, split, first_row=0):

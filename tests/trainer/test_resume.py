@@ -108,7 +108,7 @@ def outcome(run: Run) -> tuple:
 
 
 def without_seconds(lines: list[dict]) -> list[dict]:
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+    return [{key: value for key, value in line.items() if not key.endswith("seconds")} for line in lines]
 
 
 @pytest.fixture

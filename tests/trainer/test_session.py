@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from distilljob_core.errors import Fenced, SpecError
 from distilljob_core.exchange import CloseRecord, Contribution, Directive, NeedRows, NotYet, Offer, RoundKey
 from distilljob_core.exit_codes import ExitCode
+from distilljob_core.measurements import ExchangeMeasured, read_measurements
 from distilljob_core.phases import StudentPhase
 from distilljob_core.softlabels.frames import Split
 from distilljob_trainer import build, heartbeats, main, session
@@ -276,29 +277,31 @@ def test_progress_counts_changes_ticks_and_steps():
     assert {"Starting", "Independent", "Waiting"} == seconds.keys()
 
 
-def test_lines_behind_a_checkpoint_are_written_again(tmp_path):
-    journal = Journal(tmp_path / "metrics.jsonl", 0)
-    journal.write("epoch", epoch=1)
-    offset = journal.sync()
-    journal.write("epoch", epoch=2)
-    journal.close()
-    journal = Journal(tmp_path / "metrics.jsonl", offset)
-    journal.write("epoch", epoch=2, again=True)
-    journal.close()
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert lines == [{"kind": "epoch", "epoch": 1}, {"kind": "epoch", "epoch": 2, "again": True}]
+LINES = [
+    ExchangeMeasured(timestamp_seconds=1.0, cycle=cycle, split="train", seconds={"Waiting": 10.0**cycle})
+    for cycle in range(5)
+]
 
 
-LINES = [{"kind": "epoch", "epoch": epoch, "text": "x" * epoch} for epoch in range(5)]
-
-
-def written(path: Path, num_bytes: int, lines: list[dict]) -> int:
+def written(path: Path, num_bytes: int, lines: list[ExchangeMeasured]) -> int:
     journal = Journal(path, num_bytes)
     for line in lines:
-        journal.write(**line)
+        journal.write(line)
     length = journal.sync()
     journal.close()
     return length
+
+
+def test_lines_behind_a_checkpoint_are_written_again(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    journal = Journal(path, 0)
+    journal.write(LINES[1])
+    offset = journal.sync()
+    journal.write(LINES[2])
+    journal.close()
+    again = LINES[2].model_copy(update={"seconds": {}})
+    written(path, offset, [again])
+    assert read_measurements(path.read_bytes()) == ([LINES[1], again], [])
 
 
 def test_an_attempt_that_saves_before_its_first_line_knows_the_length(tmp_path):
@@ -307,7 +310,7 @@ def test_an_attempt_that_saves_before_its_first_line_knows_the_length(tmp_path):
     assert written(path, kept, LINES[2:]) > kept  # and killed before its checkpoint
     assert written(path, kept, []) == kept == path.stat().st_size
     written(path, kept, LINES[2:4])
-    assert [json.loads(line) for line in path.read_text().splitlines()] == LINES[:4]
+    assert read_measurements(path.read_bytes()).known == LINES[:4]
 
 
 def test_a_journal_shorter_than_its_checkpoint_says_is_not_filled_up(tmp_path):
@@ -315,7 +318,7 @@ def test_a_journal_shorter_than_its_checkpoint_says_is_not_filled_up(tmp_path):
     kept = written(path, 0, LINES[:2])
     assert written(path, kept + 100, []) == kept
     written(path, kept + 100, LINES[2:])
-    assert [json.loads(line) for line in path.read_text().splitlines()] == LINES
+    assert read_measurements(path.read_bytes()).known == LINES
 
 
 def test_metrics_show_the_terms_of_the_loss(group):

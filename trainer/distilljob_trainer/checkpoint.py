@@ -50,6 +50,9 @@ class State(BaseModel):
     journal_bytes: int = 0
     """Length of metrics.jsonl; what lies behind it will be written again."""
     seconds: dict[str, float] = {}
+    """Spent by phase, over all attempts."""
+    stage_began: dict[str, float] = {}
+    """`seconds` when the present stage began."""
     artifacts: tuple[Artifact, ...] = ()
     """What was published; empty before."""
 

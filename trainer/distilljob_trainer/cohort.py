@@ -9,6 +9,7 @@ from distilljob_trainer import algorithm, labels
 from distilljob_trainer.algorithm import Event, ExchangeDue, Hyperparameters, Lesson, Student
 from distilljob_trainer.cursor import Stage
 from distilljob_trainer.data.split import Data
+from distilljob_trainer.evaluate import predict
 from distilljob_trainer.teacher import Classroom, InProcessTeacher
 
 
@@ -48,6 +49,7 @@ def _until_exchange(events: Generator[Event, Lesson | None, None], answer: Lesso
 
 def _offer(student: Student, data: Data, rules: labels.Exchange, classroom: Classroom) -> None:
     key, model = RoundKey(student.cursor.cycle), student.answering
-    offer = labels.make_offer(model, data, rules, key, labels.source_digest(model, {}), iter)
+    holdout = list(predict(model, data.train, data.holdout_ids_N))
+    offer = labels.make_offer(holdout, holdout, rules, key, labels.source_digest(model, {}))
     source = labels.label_source(model, data, rules, Split.TRAIN, iter)
     InProcessTeacher(classroom, student.name).offer(offer, source)

@@ -6,13 +6,14 @@ Calibration is a property of the predictive distribution, so it is measured at t
 Shapes: B block, N samples, K classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
+from distilljob_core.measurements import ReliabilityBin
 from distilljob_core.results import Calibrated
 from distilljob_trainer.data.counters import Stream, seed_generators, stream_key
 from distilljob_trainer.data.split import Split
@@ -65,7 +66,7 @@ class Score:
         return self.num_correct / self.num_samples
 
 
-def score(blocks: Iterator[Block], temperature: float = 1.0) -> Score:
+def score(blocks: Iterable[Block], temperature: float = 1.0) -> Score:
     """Add up accuracy and cross-entropy over blocks; waits for the device once."""
     sums = None
     num_samples = 0
@@ -90,17 +91,31 @@ def calibrated(p_NK: Tensor, y_N: Tensor) -> Calibrated:
         p_NK: probabilities; exact zeros count as the smallest positive float32.
         y_N: int64 classes.
     """
+    likelihood_N = p_NK.gather(1, y_N[:, None]).clamp(min=torch.finfo(torch.float32).tiny)
+    gaps = [one.count * abs(one.accuracy - one.confidence) for one in reliability(p_NK, y_N)]
+    return Calibrated(
+        accuracy=(p_NK.argmax(dim=1) == y_N).double().mean().item(),
+        nll=-likelihood_N.double().log().mean().item(),
+        ece=sum(gaps) / len(y_N),
+    )
+
+
+def reliability(p_NK: Tensor, y_N: Tensor) -> list[ReliabilityBin]:
+    """Sort predictions into 15 bins of equal width of their highest probability; bin b holds (b / 15, (b + 1) / 15].
+
+    Args:
+        p_NK: probabilities.
+        y_N: int64 classes.
+    """
     confidence_N, predicted_N = p_NK.double().max(dim=1)
     correct_N = (predicted_N == y_N).double()
     bin_N = (confidence_N * CALIBRATION_BINS).ceil().long().clamp(1, CALIBRATION_BINS) - 1
-    gaps = torch.zeros(CALIBRATION_BINS, dtype=torch.float64, device=p_NK.device)
-    gaps.index_add_(0, bin_N, correct_N - confidence_N)
-    likelihood_N = p_NK.gather(1, y_N[:, None]).clamp(min=torch.finfo(torch.float32).tiny)
-    return Calibrated(
-        accuracy=correct_N.mean().item(),
-        nll=-likelihood_N.double().log().mean().item(),
-        ece=gaps.abs().sum().item() / len(y_N),
-    )
+    sums = torch.zeros(CALIBRATION_BINS, 3, dtype=torch.float64, device=p_NK.device)
+    sums.index_add_(0, bin_N, torch.stack((torch.ones_like(correct_N), confidence_N, correct_N), dim=1))
+    return [
+        ReliabilityBin(count=round(count), confidence=confidence / max(count, 1), accuracy=correct / max(count, 1))
+        for count, confidence, correct in sums.tolist()
+    ]
 
 
 def disagreement(p_NK: Tensor, q_NK: Tensor) -> float:

@@ -10,7 +10,7 @@ Shapes: B batch, K classes.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import safetensors.torch
 import torch
@@ -18,14 +18,19 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from torch import Tensor, nn
 
+from distilljob_core.artifacts import (
+    ENSEMBLE_FILE,
+    EnsembleManifest,
+    last_weights_file,
+    network_file,
+    network_files_of,
+    selected_weights_file,
+)
 from distilljob_core.errors import DataError
 from distilljob_core.files import write_atomically
 from distilljob_trainer import models
 from distilljob_trainer.data.split import Data, Inputs
 from distilljob_trainer.sealed import tensor_bytes
-
-ENSEMBLE_FILE: Final = "ensemble.json"
-_SELECTED: Final = "-selected"
 
 T = TypeVar("T", bound=BaseModel)
 Kind = Literal["last", "selected", "config"]
@@ -45,17 +50,6 @@ class NetworkFile(BaseModel):
     mean: tuple[float, ...] | None
     """Inputs are (x / 255 - mean) / std per channel; null: samples as the dataset gives them."""
     std: tuple[float, ...] | None
-
-
-class _Member(BaseModel):
-    weight: int
-    file: str
-
-
-class EnsembleFile(BaseModel):
-    """`ensemble.json`."""
-
-    members: list[_Member]
 
 
 def describe(student: str, model: str, options: Mapping[str, bool | int | float | str], data: Data) -> NetworkFile:
@@ -84,9 +78,9 @@ def export(
         selected: state dict of the selected epoch.
     """
     files: list[tuple[Kind, str, bytes]] = [
-        ("last", f"{network.student}.safetensors", tensor_bytes(last)),
-        ("selected", f"{network.student}{_SELECTED}.safetensors", tensor_bytes(selected)),
-        ("config", f"{network.student}.json", network.model_dump_json(by_alias=True, indent=1).encode()),
+        ("last", last_weights_file(network.student), tensor_bytes(last)),
+        ("selected", selected_weights_file(network.student), tensor_bytes(selected)),
+        ("config", network_file(network.student), network.model_dump_json(by_alias=True, indent=1).encode()),
     ]
     for kind, name, content in files:
         write_atomically(directory / name, content)
@@ -123,16 +117,14 @@ def load(path: str | Path) -> nn.Module:
     path = Path(path)
     if path.name != ENSEMBLE_FILE:
         return _load_student(path)
-    ensemble = _read(path, EnsembleFile)
+    ensemble = _read(path, EnsembleManifest)
     members = [_load_student(path.parent / member.file) for member in ensemble.members]
     return Ensemble(members, [member.weight for member in ensemble.members]).eval()
 
 
 def _load_student(path: Path) -> nn.Module:
-    config = path.with_suffix(".json")
-    if not config.exists():
-        config = path.with_name(f"{path.stem.removesuffix(_SELECTED)}.json")
-    network = _read(config, NetworkFile)
+    candidates = [path.with_name(name) for name in network_files_of(path.stem)]
+    network = _read(next(filter(Path.exists, candidates), candidates[-1]), NetworkFile)
     model = models.build(network.model, num_classes=len(network.classes), **network.options)
     try:
         model.load_state_dict(safetensors.torch.load(path.read_bytes()))

@@ -1,5 +1,6 @@
 """The end of a run: export, publish, the evaluation round, the terminal record."""
 
+import time
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, Protocol
@@ -7,7 +8,9 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from distilljob_core.artifacts import metrics_file
 from distilljob_core.exchange import RoundKey
+from distilljob_core.measurements import EnsembleMeasured, ReliabilityMeasured
 from distilljob_core.phases import StudentPhase
 from distilljob_core.results import (
     Artifact,
@@ -19,7 +22,7 @@ from distilljob_core.results import (
 )
 from distilljob_core.softlabels.frames import Split
 from distilljob_trainer.algorithm import Lesson
-from distilljob_trainer.evaluate import calibrated, disagreement, predict
+from distilljob_trainer.evaluate import Block, calibrated, disagreement, predict, reliability
 from distilljob_trainer.export import NetworkFile, export
 from distilljob_trainer.run import Run
 
@@ -47,13 +50,14 @@ def finish(run: Run, network: NetworkFile, attempt: int, publisher: Publisher, d
     if not run.notes.artifacts:
         run.notes.artifacts = _publish_weights(run, network, publisher, directory)
         run.save()
-    own_NK, y_N = _predictions(run)
-    lesson = run.exchange(RoundKey(run.student.cursor.cycle, Split.EVALUATION))
+    test = _predictions(run)
+    own_NK, y_N = torch.cat([block.z_BK.softmax(dim=1) for block in test]), run.task.data.test.labels_N
+    lesson = run.exchange(RoundKey(run.student.cursor.cycle, Split.EVALUATION), run.predict_holdout(), judged=test)
     ensemble = _ensemble(lesson, own_NK, y_N)
-    run.note("ensemble", **ensemble.model_dump())
+    _note(run, ensemble, own_NK, lesson.p_NK, y_N)
     run.around.progress.enter(StudentPhase.PUBLISHING)
     run.around.journal.sync()
-    journal = _publish(publisher, "metrics", run.around.journal.path, f"{network.student}-metrics.jsonl")
+    journal = _publish(publisher, "metrics", run.around.journal.path, metrics_file(network.student))
     summary = _summary(run, network, attempt, calibrated(own_NK, y_N), ensemble, (*run.notes.artifacts, journal))
     publisher.finish(summary)
     return summary
@@ -74,12 +78,11 @@ def _publish(
     return Artifact(name=name, size_bytes=len(content), sha256=sha256(content).hexdigest(), kind=kind)
 
 
-def _predictions(run: Run) -> tuple[Tensor, Tensor]:
-    """Predict the test set at temperature 1."""
+def _predictions(run: Run) -> list[Block]:
+    """Predict the test set."""
     run.around.progress.enter(StudentPhase.EVALUATING)
     test = run.task.data.test
-    blocks = run.watch(predict(run.student.answering, test, torch.arange(test.num_samples)))
-    return torch.cat([block.z_BK.softmax(dim=1) for block in blocks]), test.labels_N
+    return list(run.watch(predict(run.student.answering, test, torch.arange(test.num_samples))))
 
 
 def _ensemble(lesson: Lesson, own_NK: Tensor, y_N: Tensor) -> EnsembleOutcome:
@@ -89,6 +92,14 @@ def _ensemble(lesson: Lesson, own_NK: Tensor, y_N: Tensor) -> EnsembleOutcome:
         weights=list(lesson.record.weights_used()),
         disagreement=disagreement(own_NK, lesson.p_NK),
     )
+
+
+def _note(run: Run, ensemble: EnsembleOutcome, own_NK: Tensor, ensemble_NK: Tensor, y_N: Tensor) -> None:
+    run.note(EnsembleMeasured(timestamp_seconds=time.time(), **ensemble.model_dump()))
+    own, joint = reliability(own_NK, y_N), reliability(ensemble_NK, y_N)
+    journal = run.around.journal
+    journal.write(ReliabilityMeasured(timestamp_seconds=time.time(), predictor="student", bins=own))
+    journal.write(ReliabilityMeasured(timestamp_seconds=time.time(), predictor="ensemble", bins=joint))
 
 
 def _summary(

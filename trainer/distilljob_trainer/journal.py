@@ -1,11 +1,10 @@
-"""metrics.jsonl: one line for every epoch, cycle and exchange, each exactly once however often the run is resumed."""
+"""metrics.jsonl: one line for every measurement, each exactly once however often the run is resumed."""
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 from distilljob_core.files import full_storage_named
+from distilljob_core.measurements import Measurement
 
 
 class Journal:
@@ -22,14 +21,14 @@ class Journal:
         self._file.truncate(min(num_bytes, self._file.tell()))
         self._file.seek(0, os.SEEK_END)  # truncating moves no position, and `sync` tells it
 
-    def write(self, kind: str, **values: Any) -> None:
+    def write(self, measurement: Measurement) -> None:
         """Append one line.
 
         Raises:
             StorageFull: no space left.
         """
         with full_storage_named(self.path):
-            self._file.write(json.dumps({"kind": kind, **values}).encode() + b"\n")
+            self._file.write(measurement.model_dump_json().encode() + b"\n")
 
     def sync(self) -> int:
         """Make all lines durable; gives the length of the file.

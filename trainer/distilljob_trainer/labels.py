@@ -1,17 +1,19 @@
-"""What a student brings to a round, and what it learns from the round's outcome.
+"""What a student brings to a round, and what the round's outcome is worth.
 
 Shapes: B samples of a block or of the hold-out, N samples of the split, K classes.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from distilljob_core.exchange import CloseRecord, Offer, RoundKey
+from distilljob_core.measurements import LogitsMeasured, SoftLabelMeasured
 from distilljob_core.results import CycleOutcome
 from distilljob_core.rpc.client import LabelSource, Probabilities
 from distilljob_core.softlabels.frames import Split as RoundSplit
@@ -45,17 +47,20 @@ def source_digest(model: nn.Module, numerics: Mapping[str, object]) -> str:
     return digest.hexdigest()
 
 
-def make_offer(model: nn.Module, data: Data, rules: Exchange, key: RoundKey, digest: str, watch: Watch) -> Offer:
+def make_offer(holdout: Sequence[Block], judged: Sequence[Block], rules: Exchange, key: RoundKey, digest: str) -> Offer:
     """Weigh this student on the hold-out, which no gradient step has seen.
 
-    The cross-entropy that goes with the labels is the hold-out's too (training set) or the test set's (evaluation), at
-    the round's temperature, so that rows can travel while the next are made.
+    Args:
+        holdout: this student's predictions of it.
+        judged: predictions whose cross-entropy, at the round's temperature, goes with the labels: the hold-out's
+            (training set) or the test set's (evaluation). All labels are not waited for: rows travel while the next
+            are made.
+        rules: the group's.
+        key: the round.
+        digest: of what makes the labels.
     """
     temperature = rules.temperature_of(key.split)
-    held = score(watch(predict(model, data.train, data.holdout_ids_N)), temperature)
-    judged = held
-    if key.split is RoundSplit.EVALUATION:
-        judged = score(watch(predict(model, data.test, torch.arange(data.test.num_samples))))
+    held = score(holdout, temperature)
     return Offer(
         round=key,
         weight=1 if rules.uniform_weights else held.num_correct,
@@ -63,7 +68,7 @@ def make_offer(model: nn.Module, data: Data, rules: Exchange, key: RoundKey, dig
         holdout_size=held.num_samples,
         codec=rules.codec,
         source_digest=digest,
-        cross_entropy=judged.cross_entropy,
+        cross_entropy=score(judged, temperature).cross_entropy,
     )
 
 
@@ -104,3 +109,49 @@ def outcome(student: str, record: CloseRecord, p_NK: Tensor, data: Data) -> Cycl
         teacher_cross_entropy=-log_likelihood_B.mean().item(),
         mean_cross_entropy=weighted / record.weight_sum,
     )
+
+
+def logits_measured(cycle: int, holdout: Sequence[Block]) -> LogitsMeasured:
+    """Measure how far logits reach: what a temperature has to soften."""
+    ranges = [block.z_BK.double().aminmax(dim=1) for block in holdout]
+    smallest_N, largest_N = (torch.cat(parts) for parts in zip(*ranges, strict=True))
+    return LogitsMeasured(
+        timestamp_seconds=time.time(),
+        cycle=cycle,
+        smallest=smallest_N.min().item(),
+        largest=largest_N.max().item(),
+        mean_range=(largest_N - smallest_N).mean().item(),
+    )
+
+
+def soft_label_measured(
+    cycle: int, holdout: Sequence[Block], p_NK: Tensor, data: Data, temperature: float
+) -> SoftLabelMeasured:
+    """Show what student and teacher say of the sample that the teacher is least sure of.
+
+    Args:
+        cycle: just closed.
+        holdout: the student's predictions.
+        p_NK: the teacher's soft labels of the training set.
+        data: of both.
+        temperature: t of the round.
+    """
+    position = least_sure(p_NK[data.holdout_ids_N.to(p_NK.device)])
+    sample = int(data.holdout_ids_N[position])
+    z_BK = holdout[position // BLOCK_ROWS].z_BK[position % BLOCK_ROWS].unsqueeze(0)
+    return SoftLabelMeasured(
+        timestamp_seconds=time.time(),
+        cycle=cycle,
+        sample=sample,
+        label=int(data.train.labels_N[sample]),
+        temperature=temperature,
+        student_sharp=soft_labels(z_BK, 1.0)[0].tolist(),
+        student_soft=soft_labels(z_BK, temperature)[0].tolist(),
+        teacher_soft=p_NK[sample].tolist(),
+    )
+
+
+def least_sure(p_BK: Tensor) -> int:
+    """Find the row with the highest entropy -sum p log p, the first of equals, on the CPU and so alike everywhere."""
+    entropy_B = torch.special.entr(p_BK.cpu().double()).sum(dim=1)
+    return int(entropy_B.round(decimals=9).argmax())  # equal rows may differ in the last bits of their sums

@@ -43,6 +43,8 @@ class Notes:
     """Length of metrics.jsonl at the last checkpoint."""
     seconds: dict[str, float] = field(default_factory=dict)
     """By phase, up to the last checkpoint."""
+    stage_began: dict[str, float] = field(default_factory=dict)
+    """The same when the present stage began."""
 
     @classmethod
     def of(cls, state: State, groups: Groups) -> Self:
@@ -58,6 +60,7 @@ class Notes:
             saves=state.saves,
             journal_bytes=state.journal_bytes,
             seconds=state.seconds,
+            stage_began=state.stage_began,
         )
 
     def state(self, task: Task, student: Student) -> State:
@@ -75,6 +78,7 @@ class Notes:
             closed_seen=self.closed_seen,
             journal_bytes=self.journal_bytes,
             seconds=self.seconds,
+            stage_began=self.stage_began,
             artifacts=self.artifacts,
         )
 

@@ -1,10 +1,10 @@
 """One attempt at a student's run: answers the algorithm's events with tests, checkpoints and the exchange."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import structlog
 import torch
@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from distilljob_core.exchange import SPLIT_NAMES, RoundKey
+from distilljob_core.measurements import CycleMeasured, EpochMeasured, ExchangeMeasured, Measurement
 from distilljob_core.phases import StudentPhase
+from distilljob_core.results import CycleOutcome
 from distilljob_trainer import algorithm, labels
 from distilljob_trainer.algorithm import EpochDone, Event, ExchangeDue, Lesson, StageDone, StepDone
 from distilljob_trainer.checkpoint import Groups, State
@@ -85,24 +87,37 @@ class Run:
             self.around.progress.tick()
             yield block
 
-    def exchange(self, key: RoundKey) -> Lesson:
-        """Bring soft labels to a round and wait for what it teaches."""
+    def predict_holdout(self) -> list[Block]:
+        """Predict the hold-out for a round."""
+        self.around.progress.enter(StudentPhase.LABELING)
+        data = self.task.data
+        return list(self.watch(predict(self.student.answering, data.train, data.holdout_ids_N)))
+
+    def exchange(self, key: RoundKey, holdout: Sequence[Block], judged: Sequence[Block]) -> Lesson:
+        """Bring soft labels to a round and wait for what it teaches.
+
+        Args:
+            key: the round.
+            holdout: this student's predictions of the hold-out.
+            judged: predictions that the cross-entropy told with the labels is of.
+        """
         progress, data, model, rules = self.around.progress, self.task.data, self.student.answering, self.task.rules
-        before = progress.fold()
-        progress.enter(StudentPhase.LABELING)
         numerics = {**self.notes.numerics.environment(), "differing": self.notes.inexact_reasons}
         digest = labels.source_digest(model, numerics)
-        offer = labels.make_offer(model, data, rules, key, digest, self.watch)
+        offer = labels.make_offer(holdout, judged, rules, key, digest)
         self._check_finite(torch.tensor(offer.cross_entropy), "at or before")
         source = labels.label_source(model, data, rules, key.split, self._watch_labels)
         with self.interruptible():
             progress.enter(StudentPhase.UPLOADING)
             self.around.teacher.offer(offer, source)
             lesson = self.around.teacher.lesson(key)
-        seconds = {phase: spent - before.get(phase, 0.0) for phase, spent in progress.fold().items()}
-        spent = {phase.value: round(seconds.get(phase, 0.0), 3) for phase in EXCHANGE_STEPS}
-        self.note("exchange", cycle=key.cycle, split=SPLIT_NAMES[key.split], seconds=spent)
+        self._note_exchange(key)
         return lesson
+
+    def note(self, measurement: Measurement) -> None:
+        """Write one line into metrics.jsonl and into the log."""
+        self.around.journal.write(measurement)
+        log.info(measurement.kind, **measurement.model_dump(exclude={"kind", "timestamp_seconds"}))
 
     def _contents(self) -> tuple[State, Groups]:
         self.notes.journal_bytes = self.around.journal.sync()
@@ -144,40 +159,66 @@ class Run:
         progress.enter(StudentPhase.EVALUATING)
         holdout = score(self.watch(predict(self.student.answering, data.train, data.holdout_ids_N)))
         test = score(self.watch(predict(self.student.answering, data.test, torch.arange(data.test.num_samples))))
+        self._check_finite(torch.tensor((holdout.cross_entropy, test.cross_entropy)), "at or before")
         accuracy = EpochAccuracy(holdout.accuracy, test.accuracy)
         epoch = cursor.epochs + 1
         self.notes.selection = self.notes.selection.after(epoch, accuracy)
         if self.notes.selection.selected_epoch == epoch:
             self.notes.selected_weights = copied(self.student.answering.state_dict())
-        loss, label, distill, num_samples = self.student.sums.tolist()
-        progress.loss = loss / num_samples
+        measured = self._epoch_measured(epoch, accuracy, test.cross_entropy)
+        progress.loss = measured.loss
         progress.accuracy = {"holdout": holdout.accuracy, "test": test.accuracy}
-        self.note(
-            "epoch",
+        self.note(measured)
+        self._enter_training()
+
+    def _epoch_measured(self, epoch: int, accuracy: EpochAccuracy, test_cross_entropy: float) -> EpochMeasured:
+        cursor = self.student.cursor
+        assert cursor.stage in (Stage.INDEPENDENT, Stage.DISTILL), "no other stage has epochs"
+        loss, label, distill, num_samples = self.student.sums.tolist()
+        rate = self.task.hp.learning_rate
+        return EpochMeasured(
+            timestamp_seconds=time.time(),
             cycle=cursor.cycle,
             stage=cursor.stage.value,
             epoch=epoch,
             step=cursor.steps,
-            loss=progress.loss,
+            learning_rate=rate.at(epoch=cursor.epochs, step=cursor.step - 1, steps_per_epoch=self._steps_per_epoch),
+            loss=loss / num_samples,
             cross_entropy=label / num_samples,
             divergence=distill / num_samples,
-            holdout_accuracy=holdout.accuracy,
-            test_accuracy=test.accuracy,
-            test_cross_entropy=test.cross_entropy,
+            holdout_accuracy=accuracy.holdout,
+            test_accuracy=accuracy.test,
+            test_cross_entropy=test_cross_entropy,
         )
-        self._enter_training()
 
     def _learn_from_round(self) -> Lesson:
         cursor = self.student.cursor
-        lesson = self.exchange(RoundKey(cursor.cycle))
+        holdout = self.predict_holdout()
+        lesson = self.exchange(RoundKey(cursor.cycle), holdout, judged=holdout)
         outcome = labels.outcome(self.student.name, lesson.record, lesson.p_NK, self.task.data)
         self.notes.cycles += (outcome,)
         self.notes.closed_seen = cursor.cycle
         self.around.progress.teacher_gain = outcome.teacher_gain
-        self.note("cycle", **outcome.model_dump(), missing=list(lesson.record.missing), last=lesson.record.last)
+        self._note_cycle(outcome, lesson, holdout)
         if outcome.teacher_cross_entropy > outcome.mean_cross_entropy + ROUNDING:
             log.warning("equation 7 does not hold: the teacher is worse than the mean of its students")
         return lesson
+
+    def _note_exchange(self, key: RoundKey) -> None:
+        """Tell the seconds of this round, those of attempts that left while they waited included."""
+        now, began = self.around.progress.fold(), self.notes.stage_began
+        seconds = {step.value: round(now.get(step, 0.0) - began.get(step, 0.0), 3) for step in EXCHANGE_STEPS}
+        split = SPLIT_NAMES[key.split]
+        self.note(ExchangeMeasured(timestamp_seconds=time.time(), cycle=key.cycle, split=split, seconds=seconds))
+
+    def _note_cycle(self, outcome: CycleOutcome, lesson: Lesson, holdout: Sequence[Block]) -> None:
+        record, task = lesson.record, self.task
+        closed = {"missing": list(record.missing), "last": record.last}
+        self.note(CycleMeasured(timestamp_seconds=time.time(), **outcome.model_dump(), **closed))
+        self.note(labels.logits_measured(outcome.cycle, holdout))
+        temperature = task.rules.temperature_of(record.round.split)
+        example = labels.soft_label_measured(outcome.cycle, holdout, lesson.p_NK, task.data, temperature)
+        self.around.journal.write(example)
 
     def _begin_stage(self) -> None:
         cursor, selection = self.student.cursor, self.notes.selection
@@ -185,6 +226,7 @@ class Run:
             self.notes.selection = replace(selection, independent=selection.last.test)
         self._place()
         self._enter_training()
+        self.notes.stage_began = self.around.progress.fold()
         self.save()
 
     def _present_lesson(self) -> Lesson | None:
@@ -229,11 +271,6 @@ class Run:
 
     def _check_finite(self, losses: Tensor, when: str) -> None:
         check_finite(losses, self.student, self.task.hp.learning_rate.base, when)
-
-    def note(self, kind: str, **values: Any) -> None:
-        """Write one line into metrics.jsonl and into the log."""
-        self.around.journal.write(kind, **values)
-        log.info(kind, **values)
 
 
 def _next(events: Generator[Event, Lesson | None, None], answer: Lesson | None) -> Event | None:

@@ -14,10 +14,9 @@ from distilljob.console import err, in_percent, in_time
 from distilljob.run_directory.folder import RunFolder, write_json
 from distilljob.run_directory.result import LocalResult
 from distilljob.verdict import verdict
+from distilljob_core.artifacts import RESULT_FILE, metrics_file
 from distilljob_core.files import write_atomically
 from distilljob_core.results import RunResult, StudentResult
-
-METRICS_SUFFIX = "-metrics.jsonl"
 
 
 def write_outcome(folder: RunFolder, restarts: Mapping[str, int]) -> LocalResult:
@@ -27,7 +26,7 @@ def write_outcome(folder: RunFolder, restarts: Mapping[str, int]) -> LocalResult
         folder: a run whose aggregator has written results/result.json.
         restarts: failed attempts of each student, as only the runner knows them.
     """
-    published = RunResult.model_validate_json((folder.results / "result.json").read_bytes())
+    published = RunResult.model_validate_json((folder.results / RESULT_FILE).read_bytes())
     students = [student.model_copy(update={"restarts": restarts[student.name]}) for student in published.students]
     counted = published.model_copy(update={"students": students})
     result = LocalResult(**dict(counted), verdict=verdict(counted))
@@ -40,7 +39,7 @@ def _merged_metrics(folder: RunFolder, students: list[str]) -> str:
     """Join the students' metrics, student by student in spec order; each line says whose it is."""
     records: list[dict[str, Any]] = []
     for student in students:
-        path = folder.results / f"{student}{METRICS_SUFFIX}"
+        path = folder.results / metrics_file(student)
         records += [{"student": student} | record for record in _records(path)]
     return "".join(f"{json.dumps(record, ensure_ascii=False)}\n" for record in records)
 
