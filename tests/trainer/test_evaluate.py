@@ -3,9 +3,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
-from distilljob_trainer.evaluate import BLOCK_ROWS, Block, calibrated, disagreement, predict, score
+from distilljob_trainer.evaluate import BLOCK_ROWS, Block, calibrated, disagreement, predict, reliability, score
 from distilljob_trainer.selection import EpochAccuracy, Selection
 
 
@@ -42,6 +44,31 @@ def test_calibration_error_as_computed_by_its_definition():
             gap = (predicted[inside] == y_N[inside]).double().mean() - confidence[inside].double().mean()
             expected += inside.double().mean().item() * abs(gap.item())
     assert calibrated(p_NK, y_N).ece == pytest.approx(expected, abs=1e-6)
+
+
+def test_predictions_are_sorted_into_bins_by_their_confidence():
+    p_NK = torch.tensor([[0.9, 0.1], [0.1, 0.9], [0.92, 0.08], [0.6, 0.4], [0.5, 0.5], [1.0, 0.0]]).double()
+    p_NK[3, 0] = 0.6  # 9 / 15, which belongs below
+    bins = reliability(p_NK, torch.tensor([0, 0, 0, 1, 0, 0]))
+    found = {number: one for number, one in enumerate(bins) if one.count}
+    assert len(bins) == 15
+    assert list(found) == [7, 8, 13, 14]
+    assert [one.count for one in found.values()] == [1, 1, 3, 1]
+    assert [one.accuracy for one in found.values()] == pytest.approx([1, 0, 2 / 3, 1])
+    assert [one.confidence for one in found.values()] == pytest.approx([0.5, 0.6, (0.9 + 0.9 + 0.92) / 3, 1.0])
+    assert {(one.confidence, one.accuracy) for one in bins if not one.count} == {(0.0, 0.0)}
+
+
+@given(rows=st.integers(1, 300), classes=st.integers(1, 20), sharpness=st.floats(0.01, 10), seed=st.integers(0, 999))
+def test_bins_hold_every_sample_once_and_reproduce_the_calibration_error(rows, classes, sharpness, seed):
+    rng = np.random.default_rng(seed)
+    z_NK = torch.from_numpy(rng.normal(scale=1 / sharpness, size=(rows, classes))).float()
+    p_NK, y_N = z_NK.softmax(dim=1), torch.from_numpy(rng.integers(0, classes, rows))
+    bins, judged = reliability(p_NK, y_N), calibrated(p_NK, y_N)
+    assert sum(one.count for one in bins) == rows
+    assert sum(one.count * one.accuracy for one in bins) == pytest.approx(rows * judged.accuracy)
+    gap = sum(one.count / rows * abs(one.accuracy - one.confidence) for one in bins)
+    assert gap == pytest.approx(judged.ece, abs=1e-12)
 
 
 def test_a_zero_on_the_true_class_has_a_finite_likelihood():

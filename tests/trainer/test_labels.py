@@ -1,13 +1,16 @@
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from distilljob_core.exchange import CloseRecord, Contribution, RoundKey
 from distilljob_core.softlabels.frames import Split
 from distilljob_trainer import labels
-from distilljob_trainer.evaluate import predict
+from distilljob_trainer.evaluate import BLOCK_ROWS, Block, predict
 
 TRAIN, EVALUATION = RoundKey(1), RoundKey(1, Split.EVALUATION)
 
@@ -126,3 +129,64 @@ def test_a_teachers_zero_has_a_finite_cross_entropy(group):
     assert outcome_of(job, replace(record(("bn", 1, 1.0))), wrong).teacher_cross_entropy == pytest.approx(
         22.18, abs=0.01
     )
+
+
+def blocks_of(z_NK):
+    return [Block(torch.arange(0), part_BK, torch.arange(0)) for part_BK in z_NK.split(BLOCK_ROWS)]
+
+
+def test_logits_are_told_by_their_ends_and_the_mean_range_of_a_sample():
+    z_NK = torch.tensor([[1.0, -2.0, 0.0], [4.0, 4.0, 4.0], [0.5, 1.5, -3.5]])
+    measured = labels.logits_measured(2, blocks_of(z_NK))
+    assert (measured.cycle, measured.smallest, measured.largest) == (2, -3.5, 4.0)
+    assert measured.mean_range == pytest.approx((3 + 0 + 5) / 3)
+
+
+def test_logits_of_all_blocks_count():
+    z_NK = torch.zeros(BLOCK_ROWS + 1, 2)
+    z_NK[-1] = torch.tensor([-7.0, 9.0])
+    measured = labels.logits_measured(1, blocks_of(z_NK))
+    assert (measured.smallest, measured.largest) == (-7.0, 9.0)
+    assert measured.mean_range == pytest.approx(16 / (BLOCK_ROWS + 1))
+
+
+def test_a_soft_label_shows_the_hold_outs_sample_that_the_teacher_is_least_sure_of(group):
+    job = group()
+    held_N = job.data.holdout_ids_N
+    p_NK = torch.nn.functional.one_hot(job.data.train.labels_N, 10).float()
+    p_NK[job.data.fit_ids_N[0]] = 0.1  # less sure still, but no hold-out sample
+    unsure = torch.tensor([0.5, 0.25, 0.25] + [0.0] * 7)
+    p_NK[held_N[7]] = p_NK[held_N[3]] = unsure
+    z_NK = torch.zeros(len(held_N), 10)
+    z_NK[3, :2] = torch.tensor([math.log(8), math.log(27)])
+    shown = labels.soft_label_measured(2, blocks_of(z_NK), p_NK, job.data, 3.0)
+    assert (shown.cycle, shown.sample, shown.temperature) == (2, int(held_N[3]), 3.0)
+    assert shown.label == int(job.data.train.labels_N[held_N[3]])
+    assert shown.student_sharp == pytest.approx([8 / 43, 27 / 43] + [1 / 43] * 8)
+    assert shown.student_soft == pytest.approx([2 / 13, 3 / 13] + [1 / 13] * 8)
+    assert shown.teacher_soft == unsure.tolist()
+
+
+def test_a_soft_label_is_found_in_the_block_that_has_it(group):
+    job = group(dataset={"options": {"train_samples": 1200}, "holdout": {"fraction": 0.5}})
+    last = len(job.data.holdout_ids_N) - 1
+    assert last > BLOCK_ROWS
+    p_NK = torch.nn.functional.one_hot(job.data.train.labels_N, 10).float()
+    p_NK[job.data.holdout_ids_N[last]] = 0.1
+    holdout = predicted(job)
+    shown = labels.soft_label_measured(1, holdout, p_NK, job.data, 3.0)
+    assert shown.sample == int(job.data.holdout_ids_N[last])
+    assert shown.student_sharp == holdout[-1].z_BK[-1].softmax(dim=0).tolist()
+
+
+@settings(deadline=None)
+@given(rows=st.integers(1, 70), classes=st.integers(1, 12), seed=st.integers(0, 99), copies=st.data())
+def test_of_equally_unsure_samples_the_first_is_shown_wherever_it_stands(rows, classes, seed, copies):
+    """Vectorized sums of equal rows may differ in their last bits."""
+    rng = np.random.default_rng(seed)
+    p_BK = rng.dirichlet([1.0] * classes, rows).astype(np.float32)
+    entropy_B = -(p_BK * np.log(np.maximum(p_BK, 1e-45), dtype=np.float64)).sum(axis=1)
+    winner = int(entropy_B.argmax())
+    others = copies.draw(st.sets(st.integers(0, rows - 1)))
+    p_BK[list(others)] = p_BK[winner]
+    assert labels.least_sure(torch.from_numpy(p_BK)) == min({winner, *others})
