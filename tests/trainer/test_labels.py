@@ -182,7 +182,6 @@ def test_a_soft_label_is_found_in_the_block_that_has_it(group):
 @settings(deadline=None)
 @given(rows=st.integers(1, 70), classes=st.integers(1, 12), seed=st.integers(0, 99), copies=st.data())
 def test_of_equally_unsure_samples_the_first_is_shown_wherever_it_stands(rows, classes, seed, copies):
-    """Vectorized sums of equal rows may differ in their last bits."""
     rng = np.random.default_rng(seed)
     p_BK = rng.dirichlet([1.0] * classes, rows).astype(np.float32)
     entropy_B = -(p_BK * np.log(np.maximum(p_BK, 1e-45), dtype=np.float64)).sum(axis=1)
