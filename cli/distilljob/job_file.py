@@ -1,7 +1,8 @@
-"""A DistillJob file as the user means it: its text, with every `--set` laid over it, checked as one."""
+"""A DistillJob as the user gives it, file or mapping, with every `--set` laid over it, checked as one."""
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -43,12 +44,33 @@ def read_job(file: Path, settings: Sequence[str] = ()) -> JobFile:
         raise BadInput(f"{file} cannot be read: {error}") from None
     try:
         tree = read_yaml(text)
-        problems = [problem for setting in settings for problem in apply_setting(tree, setting)]
-        if problems:
-            raise SpecProblems(problems)
-        return JobFile(check_job(tree), dump_yaml(tree) if settings else text)
+        job = _checked(tree, settings)
     except SpecProblems as error:
         raise BadInput(f"{file} is not a valid DistillJob", error.problems) from None
+    return JobFile(job, dump_yaml(tree) if settings else text)
+
+
+def read_mapping(job: Mapping[str, Any], settings: Sequence[str] = ()) -> JobFile:
+    """Take a whole resource as plain JSON types, which stays as it is, and lay `path=value` settings over it.
+
+    Raises:
+        BadInput: the mapping or a setting is wrong; every problem at once.
+    """
+    try:
+        tree = json.loads(json.dumps(job, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise BadInput(f"the mapping is not a DistillJob: it holds more than JSON can say: {error}") from None
+    try:
+        return JobFile(_checked(tree, settings), dump_yaml(tree))
+    except SpecProblems as error:
+        raise BadInput("the mapping is not a valid DistillJob", error.problems) from None
+
+
+def _checked(tree: dict[str, Any], settings: Sequence[str]) -> DistillJob:
+    problems = [problem for setting in settings for problem in apply_setting(tree, setting)]
+    if problems:
+        raise SpecProblems(problems)
+    return check_job(tree)
 
 
 def apply_setting(tree: dict[str, Any], setting: str) -> list[Problem]:

@@ -3,6 +3,7 @@
 import select
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -38,15 +39,26 @@ class Signals:
 
     @contextmanager
     def installed(self) -> Iterator["Signals"]:
-        """Listen within the block, but not for what was ignored before it; then the earlier handlers come back."""
+        """Listen within the block, in the main thread; Python gives signals to no other."""
+        try:
+            if threading.current_thread() is threading.main_thread():
+                with self._handlers():
+                    yield self
+            else:
+                yield self
+        finally:
+            self._wakeup.close()
+            self._notify.close()
+
+    @contextmanager
+    def _handlers(self) -> Iterator[None]:
+        """Handle what was not ignored before the block; then the earlier handlers come back."""
         heard = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup
         before = {number: signal.signal(number, self._on_signal) for number in (*heard, signal.SIGCHLD)}
         wakeup_before = signal.set_wakeup_fd(self._notify.fileno(), warn_on_full_buffer=False)
         try:
-            yield self
+            yield
         finally:
             signal.set_wakeup_fd(wakeup_before)
             for number, handler in before.items():
                 signal.signal(number, handler)
-            self._wakeup.close()
-            self._notify.close()
