@@ -1,0 +1,76 @@
+"""What all figures over epochs share: the shaded phases, the axis, the table."""
+
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from distilljob.report.cast import Cast
+from distilljob.report.picture import Key, Table, css, line_key
+from distilljob.report.run import Run, Student, stretches
+from distilljob.report.style import MUTED, SHADE
+from distilljob_core.measurements import EpochMeasured
+
+Value = Callable[[EpochMeasured], float | None]
+"""Picks what a figure shows; None = a gap."""
+
+MANY_CYCLES: Final = 12
+
+
+def plot_epochs(axes: Axes, run: Run, cast: Cast, value: Value) -> None:
+    """Draw a line for every student over shaded phases."""
+    shade_phases(axes, run)
+    for student in run.students:
+        epochs = student.of(EpochMeasured)
+        numbers = [epoch.epoch for epoch in epochs]
+        values = [float("nan") if (shown := value(epoch)) is None else shown for epoch in epochs]
+        marker = "o" if len(epochs) == 1 else ""
+        axes.plot(numbers, values, **cast.looks[student.name].line(), marker=marker)
+    axes.set_xlabel("epoch")
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def shade_phases(axes: Axes, run: Run) -> None:
+    """Shade the epochs with a teacher and number the cycles."""
+    phases = stretches(run)
+    for phase in phases:
+        if phase.stage == "Distill" and run.has_teacher:
+            axes.axvspan(phase.first_epoch - 1, phase.last_epoch, facecolor=SHADE, zorder=0)
+    cycles = [(cycle, list(group)) for cycle, group in groupby(phases, key=lambda phase: phase.cycle)]
+    for cycle, group in cycles if len(cycles) <= MANY_CYCLES else ():
+        middle = (group[0].first_epoch - 1 + group[-1].last_epoch) / 2
+        text = f"cycle {cycle}" if len(cycles) <= 4 else str(cycle)
+        axes.text(middle, 1.01, text, transform=axes.get_xaxis_transform(), ha="center", va="bottom", color=MUTED)
+
+
+def epoch_keys(run: Run, cast: Cast) -> tuple[Key, ...]:
+    """Make the legend of a figure over epochs."""
+    keys = [line_key(cast.title(run, student.name), cast.looks[student.name]) for student in cast.loud(run)]
+    if len(keys) < len(run.students):
+        keys.append(Key(f"the other {len(run.students) - len(keys)}", css(MUTED)))
+    if run.has_teacher:
+        keys.append(Key("Distill phase", css(SHADE), kind="patch"))
+    return tuple(keys)
+
+
+def epoch_table(run: Run, value: Value, text: Callable[[float | None], str]) -> Table:
+    """Lay out a figure over epochs as a table, a column for each student."""
+    by_student = [{epoch.epoch: epoch for epoch in student.of(EpochMeasured)} for student in run.students]
+    rows = []
+    for phase in stretches(run):
+        for epoch in range(phase.first_epoch, phase.last_epoch + 1):
+            found = [epochs.get(epoch) for epochs in by_student]
+            rows.append([str(epoch), f"{phase.cycle} {phase.stage}", *_cells(found, value, text)])
+    return Table.of(["epoch", "phase", *(student.name for student in run.students)], rows)
+
+
+def _cells(found: Iterable[EpochMeasured | None], value: Value, text: Callable[[float | None], str]) -> list[str]:
+    return ["–" if epoch is None else text(value(epoch)) for epoch in found]
+
+
+def with_epochs(run: Run) -> list[Student]:
+    """List the students that have finished at least one epoch."""
+    return [student for student in run.students if student.of(EpochMeasured)]

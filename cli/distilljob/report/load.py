@@ -1,0 +1,165 @@
+"""From a run directory to a `Run`: what is damaged names itself, lines of another version are left out and counted."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from distilljob.errors import BadInput, NotFound
+from distilljob.report.run import Run, Student
+from distilljob.run_directory.events import RunEvent
+from distilljob.run_directory.folder import RunFolder
+from distilljob.run_directory.result import LocalResult, read_result
+from distilljob_core.lifecycle.model import JobState, state_from_json
+from distilljob_core.measurements import Measured, read_measurements, read_merged_measurements
+from distilljob_core.spec.base import Problem
+from distilljob_core.spec.job import DistillJob
+from distilljob_core.spec.load import load_job
+from distilljob_core.spec.problems import SpecProblems
+from distilljob_core.spec.resolve import ResolvedStudent, resolve_students
+
+_HINT: Final = "use the distilljob that made the run, or put back a copy of the file"
+
+
+def load_runs(roots: Sequence[Path]) -> list[Run]:
+    """Read every run once, in the order given.
+
+    Raises:
+        NotFound: a folder is not there, or holds no run.
+        BadInput: a file of a run is damaged.
+    """
+    unique = list({root.resolve(): root for root in roots}.values())
+    return [load_run(root, label) for root, label in zip(unique, labels(unique), strict=True)]
+
+
+def labels(roots: Sequence[Path]) -> list[str]:
+    """Name runs by the shortest ends of their paths that tell them apart."""
+    parts = [root.resolve().parts for root in roots]
+    length = 1
+    while len({path[-length:] for path in parts}) < len(parts):
+        length += 1
+    return ["/".join(path[-length:]) for path in parts]
+
+
+def load_run(root: Path, label: str) -> Run:
+    """Read one run; see `load_runs`."""
+    folder = RunFolder(root)
+    if not root.is_dir():
+        raise NotFound(f"{root}: there is no such folder")
+    if not folder.snapshot.exists():
+        raise NotFound(
+            f"{root} holds no run, it has no {folder.snapshot.name}; give the DIR of `distilljob run -o DIR`"
+        )
+    job = _read_job(folder)
+    result = _read_result(folder)
+    state, settings = _read_state(folder)
+    events, unread_events = _read_events(folder.events)
+    students = resolve_students(job.spec)
+    measured, unread_lines = _read_metrics(folder, [student.name for student in students])
+    return Run(
+        label=label,
+        job=job,
+        job_text=_text(folder.job_yaml),
+        students=tuple(_student(folder, student, result, state, measured) for student in students),
+        result=result,
+        state=state,
+        settings=settings,
+        events=tuple(events),
+        notes=tuple(_notes({folder.metrics.name: unread_lines, folder.events.name: unread_events})),
+    )
+
+
+def _notes(unread: Mapping[str, int]) -> Iterator[str]:
+    for name, count in unread.items():
+        if count:
+            lines = "1 line is" if count == 1 else f"{count:,} lines are"
+            yield f"{name}: {lines} damaged or of another version of distilljob, and left out here"
+
+
+def _read_metrics(folder: RunFolder, students: Sequence[str]) -> tuple[Mapping[str, Sequence[Measured]], int]:
+    """Read what was measured: the run's own file, or before the end whatever each student has by now."""
+    if folder.metrics.exists():
+        merged = read_merged_measurements(folder.metrics.read_bytes())
+        return merged.known, len(merged.unreadable)
+    measured, unread = {}, 0
+    for student in students:
+        own = (folder.results / f"{student}-metrics.jsonl", folder.root / "checkpoints" / student / "metrics.jsonl")
+        path = next((path for path in own if path.exists()), None)
+        if path is not None:
+            read = read_measurements(path.read_bytes())
+            measured[student] = read.known
+            unread += len(read.unreadable)
+    return measured, unread
+
+
+def _read_events(path: Path) -> tuple[list[RunEvent], int]:
+    events, unread = [], 0
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        try:
+            events.append(RunEvent.model_validate_json(line))
+        except ValidationError:
+            unread += 1
+    return events, unread
+
+
+def _student(
+    folder: RunFolder,
+    resolved: ResolvedStudent,
+    result: LocalResult | None,
+    state: JobState | None,
+    measured: Mapping[str, Sequence[Measured]],
+) -> Student:
+    results = {student.name: student for student in result.students} if result else {}
+    return Student(
+        name=resolved.name,
+        model=resolved.model.name or " ".join(resolved.command),
+        seed=resolved.seed,
+        measured=tuple(measured.get(resolved.name, ())),
+        result=results.get(resolved.name),
+        state=state.students.get(resolved.name) if state else None,
+        classes=_classes(folder.results / f"{resolved.name}.json"),
+    )
+
+
+def _classes(path: Path) -> tuple[str, ...]:
+    """Read the classes' names from what a student published; numbers do where it has not."""
+    try:
+        classes = json.loads(_text(path) or "{}").get("classes", [])
+    except (ValueError, AttributeError):
+        return ()
+    return tuple(map(str, classes)) if isinstance(classes, list) else ()
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+def _read_job(folder: RunFolder) -> DistillJob:
+    try:
+        return load_job(folder.snapshot.read_text(encoding="utf-8"))
+    except (SpecProblems, UnicodeDecodeError) as error:
+        raise _damaged(folder.snapshot, "is not a job that this version knows", error) from None
+
+
+def _read_result(folder: RunFolder) -> LocalResult | None:
+    try:
+        return read_result(folder)
+    except FileNotFoundError:
+        return None
+
+
+def _read_state(folder: RunFolder) -> tuple[JobState | None, dict[str, Any]]:
+    try:
+        stored = json.loads(folder.state.read_bytes())
+        return state_from_json(stored["lifecycle"]), dict(stored["settings"])
+    except FileNotFoundError:
+        return None, {}
+    except (ValueError, KeyError, TypeError) as error:  # pydantic's ValidationError is a ValueError
+        raise _damaged(folder.state, "is not what a runner wrote", error) from None
+
+
+def _damaged(path: Path, what: str, error: Exception) -> BadInput:
+    message = f"{what}: {' '.join(str(error).split())[:256]}"
+    return BadInput("the run cannot be read", [Problem(str(path), message, _HINT)])

@@ -1,0 +1,41 @@
+"""The page: everything that was drawn and counted, laid out by the template."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.resources import files
+
+from jinja2 import DictLoader, Environment, StrictUndefined
+from markupsafe import Markup
+
+from distilljob.report import configuration, tables, verdicts
+from distilljob.report.cast import cast
+from distilljob.report.figures.overlay import overlays
+from distilljob.report.run import Run
+from distilljob.report.sections import sections
+
+
+def render(runs: Sequence[Run]) -> str:
+    """Write the page; the same runs give the same text."""
+    roles = cast(runs)
+    template = _environment().get_template("page")
+    return template.render(
+        title=f"distilljob: {runs[0].label}" if len(runs) == 1 else f"distilljob: {len(runs)} runs",
+        css=Markup(_resource("page.css")),  # noqa: S704 - our own file
+        runs=runs,
+        many=len(runs) > 1,
+        verdicts=verdicts,
+        tables=tables,
+        configuration=configuration,
+        sections=sections(runs, roles),
+        overlays=overlays(runs, roles) if len(runs) > 1 else (),
+        version=version("distilljob"),
+    )
+
+
+def _environment() -> Environment:
+    loader = DictLoader({"page": _resource("page.html.j2")})
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def _resource(name: str) -> str:
+    return files("distilljob.report").joinpath(name).read_text(encoding="utf-8")
