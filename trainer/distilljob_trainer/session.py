@@ -1,6 +1,7 @@
 """One attempt of one student, from its arguments to its end. All effects start here."""
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from distilljob_core.softlabels.frames import Split
 from distilljob_core.spec.job import DistillJobSpec
 from distilljob_core.spec.load import load_job
 from distilljob_core.spec.resolve import ResolvedStudent, planned_epochs, resolve_students
-from distilljob_trainer import build, numerics, threads
+from distilljob_trainer import build, numerics, threads, waited
 from distilljob_trainer.algorithm import Student
 from distilljob_trainer.checkpoint import Checkpoints, Groups, State, check_owner
 from distilljob_trainer.data.split import Data
@@ -112,6 +113,7 @@ def prepare(spec: DistillJobSpec, resolved: ResolvedStudent, settings: Settings)
     hp = build.hyperparameters(spec, resolved)
     if saved is not None:
         restore(student, *saved)
+        notes.seconds = waited.taken_up(settings.checkpoint_dir, notes.seconds)
         hp = replace(hp, learning_rate=saved[0].learning_rate)
     interval_seconds = spec.checkpoints.interval_seconds
     task = Task(settings.who.job_uid, samples, hp, build.exchange_rules(spec), interval_seconds)
@@ -155,14 +157,8 @@ def _surround(
     log.info("joined", open=str(joined.open), resumed_at_step=student.cursor.steps)
     journal = Journal(directory / "metrics.jsonl", notes.journal_bytes)
     stack.callback(journal.close)
-
-    def enter(phase: StudentPhase) -> None:
-        progress.enter(phase)
-        if phase is StudentPhase.WAITING:
-            leaving.nudge()  # all rows are durable: the next heartbeat may be told to park
-
     around = Surroundings(
-        teacher=RemoteTeacher(client, directory, student.sums.device, enter),
+        teacher=RemoteTeacher(client, directory, student.sums.device, _followed(progress, leaving, directory)),
         progress=progress,
         leaving=leaving,
         metrics=metrics,
@@ -170,6 +166,18 @@ def _surround(
         journal=journal,
     )
     return around, client
+
+
+def _followed(progress: Progress, leaving: Leaving, directory: Path) -> Callable[[StudentPhase], None]:
+    """Note what the exchange is at; again and again while it waits."""
+
+    def enter(phase: StudentPhase) -> None:
+        progress.enter(phase)
+        if phase is StudentPhase.WAITING:
+            waited.keep(directory, progress.fold())
+            leaving.nudge()  # all rows are durable: the next heartbeat may be told to park
+
+    return enter
 
 
 def _shapes(samples: Data) -> dict[Split, SplitShape]:

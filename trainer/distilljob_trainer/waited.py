@@ -1,0 +1,26 @@
+"""The seconds that a student has spent, kept while it waits: that can take long, and no checkpoint is saved then."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from distilljob_core.files import write_atomically
+
+_FILE: Final = "seconds.json"
+
+
+def keep(directory: Path, seconds: Mapping[str, float]) -> None:
+    """Write them down, by phase.
+
+    Raises:
+        StorageFull: no space left.
+    """
+    write_atomically(directory / _FILE, json.dumps(seconds).encode())
+
+
+def taken_up(directory: Path, saved: Mapping[str, float]) -> dict[str, float]:
+    """Give what a checkpoint and the file say together: seconds only grow, so the larger of both, phase by phase."""
+    path = directory / _FILE
+    kept: dict[str, float] = json.loads(path.read_bytes()) if path.exists() else {}
+    return {phase: max(saved.get(phase, 0.0), kept.get(phase, 0.0)) for phase in {**saved, **kept}}
