@@ -7,7 +7,7 @@ SOURCES := core operator aggregator trainer cli tools
 STAMP := $(VENV)/.installed-$(shell cat requirements/dev.lock pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check verify test lock clean
+.PHONY: help setup demo check verify test chaos lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,10 @@ test: setup ## the whole test suite; its last line is the tests' own summary
 	@echo "coverage of the pure modules, in percent:"
 	@$(BIN)/coverage report --format=total --fail-under=100 --include="$$($(BIN)/python tools/pure_modules.py)"
 	@tail -n 1 $(VENV)/test.log
+
+chaos: setup ## kill, freeze and cut off real runs, and compare weights; SCHEDULES=20 SEED=7 DURATION=2h
+	$(BIN)/python tests/chaos/drive.py $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(DURATION),--duration $(DURATION))
 
 lock: setup ## pin again what pyproject.toml asks for
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

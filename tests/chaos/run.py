@@ -1,0 +1,156 @@
+"""One run under chaos: the command that a user would give, given again until the job is done."""
+
+import json
+import signal
+import struct
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import job
+from places import Places
+from processes import AGGREGATOR, RUNNER, Victim, all_of, children_of, open_victim, resident_bytes, state_of
+
+SAMPLE_SECONDS = 0.5
+MAXIMUM_STARTS = 20
+
+
+class NotDone(Exception):
+    """The run did not come to its end; the text says why."""
+
+
+class Run:
+    """A run directory, its runner, and everything that was done to it and must be undone.
+
+    Args:
+        folder: the run directory; beside it lie its job file, its students' places and the clock's offset.
+        chaos: more variables for all its processes.
+        settings: of the job, as --set takes them.
+    """
+
+    def __init__(self, folder: Path, chaos: dict[str, str] | None = None, settings: tuple[str, ...] = ()) -> None:
+        self.folder = folder
+        self.settings = settings
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.with_suffix(".yaml").write_text(job.YAML)
+        self._clock = folder.with_suffix(".clock")
+        self._clock.write_bytes(struct.pack("d", 0.0))
+        self.places = Places(folder.with_suffix(".places"))
+        files = {"CHAOS_CLOCK_FILE": str(self._clock), "CHAOS_PLACES": str(self.places.folder)}
+        self._environment = job.environment({**files, **(chaos or {})})
+        self.output: list[str] = []
+        self.exit_codes: list[int] = []
+        self.excuses: Counter[str] = Counter()
+        """Ends of the runner that faults will have brought about: `-9`, `143` or `any`."""
+        self.peak_bytes: Counter[str] = Counter()
+        self._undo: list[tuple[float, Callable[[], None]]] = []
+        self._process: subprocess.Popen[str] | None = None
+        self._sampled_seconds = 0.0
+
+    def start(self) -> None:
+        """Give the command."""
+        self._process = subprocess.Popen(
+            job.command(self.folder, self.settings),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            env=self._environment,
+            process_group=0,
+        )
+        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+
+    def look(self) -> bool:
+        """Undo what is due, sample memory, give the command again if need be; whether the job is done.
+
+        Raises:
+            NotDone: the runner ended in a way that no fault explains, or too often.
+        """
+        now_seconds = time.monotonic()
+        self._undo_due(now_seconds)
+        if now_seconds - self._sampled_seconds >= SAMPLE_SECONDS:
+            self._sampled_seconds = now_seconds
+            self._sample()
+        assert self._process is not None
+        code = self._process.poll()
+        if code is None:
+            return False
+        self.exit_codes.append(code)
+        if code == 0:
+            return True
+        if self.excuses[str(code)] > 0:
+            self.excuses[str(code)] -= 1
+        elif not self.excuses["any"]:
+            raise NotDone(f"the runner ended with code {code}, which nothing done to it explains")
+        if len(self.exit_codes) >= MAXIMUM_STARTS:
+            raise NotDone(f"the runner ended {MAXIMUM_STARTS} times")
+        self.start()
+        return False
+
+    def victim(self, name: str) -> Victim | None:
+        """Take hold of the runner, the aggregator or a student; None while it does not live."""
+        assert self._process is not None
+        runner = self._process.pid
+        pid = runner if name == RUNNER else children_of(runner).get(name)
+        return None if pid is None else open_victim(name, pid)
+
+    def step_clock(self, offset_seconds: float) -> None:
+        """Put the wall clock of all processes of the run off."""
+        with self._clock.open("r+b") as file:
+            file.write(struct.pack("d", offset_seconds))
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """Digests of what the finished run left."""
+        return job.weights(self.folder)
+
+    def state(self) -> dict[str, Any]:
+        """What the runner remembers; empty before its first word."""
+        try:
+            remembered: dict[str, Any] = json.loads((self.folder / "state.json").read_bytes())["lifecycle"]
+        except FileNotFoundError:
+            return {}
+        return remembered
+
+    def is_done(self, name: str) -> bool:
+        """Whether a student has left its terminal record: there is nobody any more to whom anything could be done."""
+        return bool(self.state().get("students", {}).get(name, {}).get("standing") == "Done")
+
+    def undo_later(self, seconds: float, undo: Callable[[], None]) -> None:
+        """Have something undone in so many seconds, or at the end of the run."""
+        self._undo.append((time.monotonic() + seconds, undo))
+
+    def end(self) -> None:
+        """Undo everything, and leave no process behind."""
+        self._undo_due(float("inf"))
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        for pid in all_of(self.folder):
+            victim = open_victim("", pid)
+            if victim is not None:
+                victim.send(signal.SIGKILL)
+                victim.ends_within(10)
+                victim.close()
+
+    def _undo_due(self, now_seconds: float) -> None:
+        due = [undo for at_seconds, undo in self._undo if at_seconds <= now_seconds]
+        self._undo = [(at_seconds, undo) for at_seconds, undo in self._undo if at_seconds > now_seconds]
+        for undo in due:
+            undo()
+
+    def _sample(self) -> None:
+        assert self._process is not None
+        pids = {RUNNER: self._process.pid, AGGREGATOR: children_of(self._process.pid).get(AGGREGATOR)}
+        for name, pid in pids.items():
+            if pid is not None and state_of(pid) is not None:
+                self.peak_bytes[name] = max(self.peak_bytes[name], resident_bytes(pid))
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout:
+            self.output += process.stdout

@@ -1,0 +1,86 @@
+"""Where a student is, told by the trainer's own Progress: one line of JSON in a mapped file, newest attempt only.
+
+The kernel keeps what was written to the mapping when the process dies, so the last place is the place of death.
+"""
+
+import json
+import mmap
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+NUM_BYTES = 256
+
+
+def install(folder: str) -> None:
+    """Follow the Progress of this process; kill at its edges when CHAOS_EDGES names a file."""
+    student, attempt = os.environ["DISTILLJOB_STUDENT"], int(os.environ["DISTILLJOB_ATTEMPT"])
+    path = Path(folder) / student
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_bytes(b" " * NUM_BYTES)
+    with temporary.open("r+b") as file:
+        page = mmap.mmap(file.fileno(), NUM_BYTES)
+    place = {"pid": os.getpid(), "attempt": attempt, "phase": "Starting", "cycle": 0, "epoch": 0.0, "step": 0}
+
+    def write(**news: Any) -> None:
+        place.update(news)
+        page[:] = json.dumps(place).encode().ljust(NUM_BYTES)
+
+    write()
+    temporary.replace(path)
+    follow(write, place, edge_killer(student))
+
+
+def follow(write: Callable[..., None], place: dict[str, Any], on_edge: Callable[[str], None]) -> None:
+    """Wrap the two methods through which the trainer says where it is."""
+    from distilljob_trainer.progress import Progress
+
+    enter, put = Progress.enter, Progress.place
+
+    def entering(self: Progress, phase: Any) -> None:
+        edge = f"{place['phase']} -> {phase.value}, cycle {place['cycle']}, step {place['step']}"
+        enter(self, phase)
+        write(phase=phase.value)
+        on_edge(edge)
+
+    def placing(self: Progress, **where: Any) -> None:
+        put(self, **where)
+        write(**where)
+
+    Progress.enter, Progress.place = entering, placing  # type: ignore[method-assign]
+
+
+def edge_killer(student: str) -> Callable[[str], None]:
+    """Give what kills the process in CHAOS_TARGET the first time that the student in CHAOS_WATCHED is at an edge."""
+    path = os.environ.get("CHAOS_EDGES")
+    if path is None or os.environ["CHAOS_WATCHED"] != student:
+        return lambda edge: None
+    target = os.environ["CHAOS_TARGET"]
+
+    def kill_once(edge: str) -> None:
+        with open(path, "a+") as file:
+            file.seek(0)
+            if edge in (line.partition(": ")[2].rstrip("\n") for line in file):
+                return
+            victim = process_of(target)
+            file.write(f"{victim}: {edge}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.kill(victim, signal.SIGKILL)
+
+    return kill_once
+
+
+def process_of(target: str) -> int:
+    """Find the runner, which is this process's parent, or one of its children: a student by name, or the aggregator."""
+    runner = os.getppid()
+    if target == "runner":
+        return runner
+    for child in Path(f"/proc/{runner}/task/{runner}/children").read_text().split():
+        variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        names = [variable.decode()[19:] for variable in variables if variable.startswith(b"DISTILLJOB_STUDENT=")]
+        if (names or ["aggregator"])[0] == target:
+            return int(child)
+    raise LookupError(f"{target} does not run")
