@@ -22,8 +22,8 @@ class Output(Console):
         os.close(nowhere)
 
 
-out: Final = Output(highlight=False)
-err: Final = Output(stderr=True, highlight=False)
+out: Final = Output(highlight=False, force_jupyter=False)
+err: Final = Output(stderr=True, highlight=False, force_jupyter=False)
 
 
 def print_text(text: str, console: Console = out) -> None:

@@ -113,9 +113,10 @@ class Result(LocalResult):
         return f"<distilljob.Result of {self.name} in {self.folder}: best student {self.best}>"
 
     def __str__(self) -> str:
-        text = StringIO()
-        Console(file=text, width=100, force_jupyter=False).print(result_table(self, RunFolder(self.folder)))
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+        plain = Console(file=StringIO(), width=100, color_system=None, force_jupyter=False)
+        with plain.capture() as shown:
+            plain.print(result_table(self, RunFolder(self.folder)))
+        return "\n".join(line.rstrip() for line in shown.get().splitlines())
 
 
 class _Events(PlainView):
@@ -153,13 +154,13 @@ def run(
         NotFound: there is no such file.
         MissingPart: the trainer or the aggregator is not installed.
         JobFailed: the job ended without a result; `reason`, `log`, `lines` and `fix` say why and what to change.
-        distilljob_core.errors.StorageFull: the disk is full; what was saved before goes on with the same call.
+        distilljob.errors.CommandError: the root of these; by itself it says that the disk is full.
     """
     if device is not None and device not in get_args(Device):
         raise BadInput(f"device is {device!r}; choose one of {', '.join(get_args(Device))}")
     given = _read(job, [_setting(path, value) for path, value in set.items()])
     folder = None if output is None else _path(output)
-    told = Output(highlight=False, force_jupyter=False)
+    told = Output(color_system=None, force_jupyter=False)
     try:
         result = run_job(
             given,
