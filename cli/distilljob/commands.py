@@ -38,6 +38,7 @@ Data = Annotated[
     typer.Option("--data", envvar="DISTILLJOB_DATA_DIR", metavar="DIR", help="The folder that stands for /data."),
 ]
 
+RunPath = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else on standard output.")]
 
 
@@ -107,6 +108,87 @@ def validate(
     from distilljob.validate import run_validate
 
     raise typer.Exit(run_validate(file, settings, with_estimate=with_estimate, data=data, as_json=as_json))
+
+
+@app.command(
+    epilog="""Examples:
+
+distilljob status runs/digits
+
+distilljob status runs/digits --json | jq .phase"""
+)
+def status(
+    directory: RunPath,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it again whenever it changes, until nobody runs the job.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say how a run stands, whether or not anybody runs it, and what to do next. Reads only."""
+    from distilljob.watch.status import run_status
+
+    raise typer.Exit(run_status(directory, watch=watch, as_json=as_json))
+
+
+@app.command(epilog="Example: distilljob top runs/digits")
+def top(directory: RunPath) -> None:
+    """Show the round table of a run, live, until it ends; q leaves. Piped, it is shown once."""
+    from distilljob.watch.top import run_top
+
+    raise typer.Exit(run_top(directory))
+
+
+@app.command(
+    epilog="""Examples:
+
+distilljob logs runs/digits cnn -f
+
+distilljob logs runs/digits cnn --attempt 1 | jq .loss
+
+distilljob logs runs/digits aggregator"""
+)
+def logs(
+    directory: RunPath,
+    name: Annotated[
+        str, typer.Argument(metavar="STUDENT", help="A student; or aggregator, or runner.", show_default=False)
+    ],
+    attempt: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Which attempt. [dim]default: the newest one[/]")
+    ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="Go on with what comes, over later attempts, until nobody runs the job."),
+    ] = False,
+) -> None:
+    """Print what a process of a run has said: readable on a terminal, and as it is in the file when piped."""
+    from distilljob.watch.logs import run_logs
+
+    raise typer.Exit(run_logs(directory, name, attempt, follow=follow))
+
+
+@app.command(
+    epilog="""Examples:
+
+distilljob finish runs/digits
+
+distilljob finish runs/digits --after-cycle 4"""
+)
+def finish(
+    directory: RunPath,
+    after_cycle: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="The last cycle. [dim]default: the open one[/] The last one planned takes it back."
+        ),
+    ] = None,
+) -> None:
+    """End a run early, and well: the last cycle is distilled, and everything is published.
+
+    Learning rates stay those of the whole run. Works on a stopped run too; it counts when the run goes on.
+    """
+    from distilljob.watch.finish import run_finish
+
+    raise typer.Exit(run_finish(directory, after_cycle))
 
 
 @app.command(

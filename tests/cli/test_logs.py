@@ -57,13 +57,6 @@ def test_who_runs_or_is_done_or_was_killed_left_no_words(words, exit_code):
     assert words(SHAPES, exit_code) == ""
 
 
-def test_a_long_text_ends_at_a_word_and_never_within_an_address():
-    text = f"DataError: fetch it from https://data.example/some-long-folder/{'x' * 40}.tar.gz and try again"
-    assert logs.cut(text, 70) == "DataError: fetch it from …"
-    assert logs.cut(text, 500) == text
-    assert logs.cut("two\n  lines", 70) == "two lines"
-
-
 def failed(tmp_path, capsys, reason, exit_code, log):
     folder = RunFolder(tmp_path)
     folder.make()

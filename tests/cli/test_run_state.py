@@ -5,10 +5,11 @@ import pytest
 from distilljob.errors import BadInput
 from distilljob.job_file import read_job
 from distilljob.local import host
-from distilljob.local.run import claim, read_state, revived
-from distilljob.local.runner import save_state
+from distilljob.local.run import claim, rested, revived
 from distilljob.local.settings import Settings, settle, to_store
 from distilljob.run_directory.folder import RunFolder
+from distilljob.run_directory.memory import Memory, read_memory, write_memory
+from distilljob.run_directory.wishes import Wish, read_wish, write_wish
 from distilljob_core.conditions import Reason
 from distilljob_core.lifecycle.model import Account, JobState, Outcome, Standing, StudentState
 
@@ -35,7 +36,7 @@ def test_another_job_leaves_the_folder_as_it_was(job_file, tmp_path):
 
 
 def test_before_the_first_start_nothing_is_remembered(tmp_path):
-    assert read_state(RunFolder(tmp_path)) is None
+    assert read_memory(RunFolder(tmp_path)) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"settings": {}, "lifecycle": {"uid": 5}}', "\xff"])
@@ -43,7 +44,7 @@ def test_a_damaged_memory_is_bad_input_with_a_way_out(tmp_path, text):
     folder = RunFolder(tmp_path)
     folder.state.write_text(text)
     with pytest.raises(BadInput) as caught:
-        read_state(folder)
+        read_memory(folder)
     assert caught.value.problems[0].path == str(folder.state)
     assert "--fresh" in caught.value.problems[0].hint
 
@@ -51,8 +52,48 @@ def test_a_damaged_memory_is_bad_input_with_a_way_out(tmp_path, text):
 def test_what_was_remembered_is_read_back(tmp_path):
     folder = RunFolder(tmp_path)
     settings, state = Settings(3, "cpu", tmp_path, ()), JobState("u", {"mlp": StudentState(Standing.LIVE, attempt=3)})
-    save_state(folder, settings, state)
-    assert read_state(folder) == (state, {"threads": 3, "device": "cpu"})
+    memory = Memory(state, to_store(settings), 5.0)
+    write_memory(folder, memory)
+    assert read_memory(folder) == memory
+    assert memory.settings == {"threads": 3, "device": "cpu", "data": str(tmp_path)}
+
+
+def test_a_table_of_another_version_is_merely_not_shown(tmp_path):
+    folder, memory = RunFolder(tmp_path), Memory(JobState("u"), {}, 5.0)
+    write_memory(folder, memory)
+    folder.state.write_text(json.dumps(json.loads(folder.state.read_text()) | {"table": {"rows": 3}}))
+    assert read_memory(folder) == memory
+
+
+@pytest.mark.parametrize(("alive_seconds", "active_seconds"), [(160.0, 67.0), (90.0, 7.0), (None, 7.0)])
+def test_the_time_after_a_runner_was_killed_is_not_active(alive_seconds, active_seconds):
+    state = JobState("u", active_since_seconds=100.0, active_seconds=7.0, startup_since_seconds=100.0)
+    again = rested(Memory(state, {}, alive_seconds))
+    assert (again.active_since_seconds, again.active_seconds) == (None, active_seconds)
+    assert again.startup_since_seconds is None
+
+
+def test_a_run_that_was_stopped_in_order_has_counted_its_time_itself():
+    state = JobState("u", active_seconds=7.0)
+    assert rested(Memory(state, {}, 160.0)) is state
+
+
+@pytest.mark.parametrize(("settings", "kept"), [([], True), (["stopAfterCycle=2"], False)])
+def test_the_newer_of_two_wishes_counts(job_file, tmp_path, settings, kept):
+    folder = RunFolder(tmp_path / "run")
+    folder.root.mkdir()
+    claim(folder, read_job(job_file))
+    write_wish(folder, Wish(stop_after_cycle=1, instead_of=None))
+    claim(folder, read_job(job_file, settings))
+    assert (read_wish(folder) is not None) == kept
+
+
+def test_a_damaged_wish_is_bad_input(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.wishes.write_text("{")
+    with pytest.raises(BadInput) as caught:
+        read_wish(folder)
+    assert "wishes.json" in caught.value.problems[0].path
 
 
 def test_a_run_that_did_not_fail_goes_on_as_it_is():

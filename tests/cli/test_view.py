@@ -19,7 +19,7 @@ def row(name="mlp", **changes):
 
 
 def picture(*rows):
-    return Picture("tiny", "MD", 1, 2, 42.0, 1, rows)
+    return Picture("tiny", "MD", 1, 2, None, 42.0, 1, rows)
 
 
 def drawn(shown, width, height=30):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from distilljob_core.lifecycle.restarts import cut_message
 from distilljob_core.lifecycle.seen import AttemptStanding, Wishes
 from distilljob_core.phases import StudentPhase
 from distilljob_core.spec.job import DistillJobSpec
@@ -288,6 +289,14 @@ def test_a_failure_shows_how_the_attempt_ended(bench):
     end = made.state.students["a"].last_termination
     assert (end.attempt, end.exit_code, end.reason, end.time_seconds) == (1, 137, "OOMKilled", made.now)
     assert len(end.message) == 256
+
+
+def test_a_long_message_ends_at_a_word_and_never_within_an_address():
+    text = f"DataError: fetch\n  it from https://data.example/{'x' * 300}.tar.gz and try again"
+    assert cut_message(text) == "DataError: fetch it from …"
+    assert cut_message("two\n  lines") == "two lines"
+    assert cut_message("a" * 256) == "a" * 256
+    assert cut_message("word " * 60) == ("word " * 51).strip() + " …"
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,11 @@
 import os
 import re
 from pathlib import Path
-from textwrap import shorten
 from typing import Final
 
 from distilljob_core.errors import DistillJobError
 
 TAIL_BYTES: Final = 16_384
-ELLIPSIS: Final = " …"
 
 _NAMED: Final = re.compile(r"(?P<module>(?:\w+\.)*)(?P<name>[A-Z]\w*)(?:: |$)")
 """The line that ends a traceback, or that a process printed on its own account: `Name: text`."""
@@ -39,11 +37,6 @@ def error_lines(log: Path) -> list[str]:
     if starts := ours or others:
         return lines[starts[-1] :]
     return [line for line in lines if any(map(str.isalpha, line))][-1:]
-
-
-def cut(text: str, maximum_characters: int) -> str:
-    """Put a text on one line; a longer one ends at a space, with an ellipsis: half an address leads nowhere."""
-    return shorten(text, maximum_characters, placeholder=ELLIPSIS, break_long_words=False, break_on_hyphens=False)
 
 
 def _own_names(kind: type[DistillJobError]) -> frozenset[str]:

@@ -8,7 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from distilljob.local.aggregator import AggregatorKeeper
 from distilljob.local.host import least_used
-from distilljob.local.logs import cut, error_lines
+from distilljob.local.logs import error_lines
 from distilljob.local.processes import Child, start
 from distilljob.local.scrape import Unreadable, scrape
 from distilljob.local.settings import Settings
@@ -16,7 +16,7 @@ from distilljob.run_directory.folder import RunFolder, write_json
 from distilljob_core import names
 from distilljob_core.exit_codes import ExitCode
 from distilljob_core.lifecycle.model import Control, End, JobState, Manner, Standing, Start
-from distilljob_core.lifecycle.restarts import MESSAGE_CHARACTERS
+from distilljob_core.lifecycle.restarts import cut_message
 from distilljob_core.lifecycle.seen import AggregatorSeen, AttemptSeen, AttemptStanding, Seen, StudentSeen
 from distilljob_core.plan import aggregator_process, student_process
 from distilljob_core.progress import Progress, read_progress, scrape_failed
@@ -51,8 +51,16 @@ class Machine:
         self.table: RoundTable | None = None
 
     def look(self, state: JobState, now_seconds: float, watching_since_seconds: float) -> Seen:
-        """See every process first and the aggregator's table after: an end is judged by a younger table."""
-        attempts = {name: self._attempts_of(name, state, now_seconds) for name in self._students}
+        """See every process first and the aggregator's table after: an end is judged by a younger table.
+
+        Attempts that have ended are forgotten once the state has moved past them.
+        """
+        self._attempts = {
+            (name, attempt): child
+            for (name, attempt), child in self._attempts.items()
+            if child.poll(now_seconds) is None or attempt >= state.students[name].attempt
+        }
+        attempts = {name: self._attempts_of(name) for name in self._students}
         self.table, progress = self._ask_aggregator(now_seconds)
         if self.table is not None:  # what is lost is judged when it can be told from what is done or parked
             for name, lost in self._lost.items():
@@ -104,13 +112,15 @@ class Machine:
         """Make the aggregator run, or leave; gives one that was started now."""
         return self.aggregator.keep(wanted, now_seconds, GRACE_SECONDS)
 
-    def leave(self, now: Callable[[], float]) -> None:
-        """Ask everything to save and go, the aggregator last, and wait until it has."""
+    def leave(self, now: Callable[[], float], must_hurry: Callable[[], bool]) -> None:
+        """Ask everything to save and go, the aggregator last, and wait until it has gone; in a hurry, kill."""
         for group in (self._attempts.values(), filter(None, [self.aggregator.child])):
             children = list(group)
             for child in children:
                 child.terminate(now() + GRACE_SECONDS)
-            while any(child.poll(now()) is None for child in children):
+            while alive := [child for child in children if child.poll(now()) is None]:
+                for child in alive if must_hurry() else ():
+                    child.kill()
                 time.sleep(LOOK_SECONDS)
 
     def tell(self, control: Control) -> None:
@@ -125,13 +135,11 @@ class Machine:
         running = [child for child in self._attempts.values() if child.exit_code is None]
         return running + ([self.aggregator.child] if self.aggregator.child else [])
 
-    def _attempts_of(self, name: str, state: JobState, now_seconds: float) -> tuple[AttemptSeen, ...]:
-        """Describe a student's attempts; ended ones only until the state has moved past them."""
-        newest = state.students[name].attempt if name in state.students else 0
+    def _attempts_of(self, name: str) -> tuple[AttemptSeen, ...]:
         return tuple(
             attempt_seen(self._job.metadata.uid, student, attempt, child)
             for (student, attempt), child in self._attempts.items()
-            if student == name and (child.poll(now_seconds) is None or attempt >= newest)
+            if student == name
         )
 
     def _ask_aggregator(self, now_seconds: float) -> tuple[RoundTable | None, Progress]:
@@ -188,7 +196,7 @@ def last_words(child: Child) -> str:
     """Give the error, on one line, of a process that failed by itself; signals leave no time for one."""
     if child.exit_code in (None, ExitCode.DONE) or (child.exit_code or 0) > SIGNALED:
         return ""
-    return cut(" ".join(error_lines(child.log)), MESSAGE_CHARACTERS)
+    return cut_message(" ".join(error_lines(child.log)))
 
 
 def lost_attempts(before: JobState) -> dict[str, AttemptSeen]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from distilljob.errors import MissingPart
+from distilljob_core.files import full_storage_named
 from distilljob_core.plan import Process
 
 _NEEDED: Final = {
@@ -93,9 +94,10 @@ def start(
 
     Raises:
         MissingPart: its program is not installed.
+        StorageFull: there is no space for its log.
     """
     own = {key: value for key, value in os.environ.items() if not key.startswith("DISTILLJOB_")}
-    with log.open("ab") as output:
+    with full_storage_named(log), log.open("ab") as output:
         popen = subprocess.Popen(
             [find_program(process.argv[0]), *process.argv[1:], "--exit-with-parent", *flags],
             stdin=subprocess.PIPE,

@@ -1,34 +1,35 @@
 """A local run: from a job to a finished run directory, or as far as it goes."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from rich.console import Console
 from rich.markup import escape
 
 from distilljob import console
-from distilljob.errors import BadInput, JobFailed, Stopped
+from distilljob.errors import BadInput, CommandError, JobFailed, Stopped
 from distilljob.job_file import JobFile, read_job
 from distilljob.local.failure import aggregator_failure, job_failure, print_failure
-from distilljob.local.logs import cut
 from distilljob.local.machine import Machine
 from distilljob.local.outcome import result_table, write_outcome
 from distilljob.local.processes import Child, check_installed
-from distilljob.local.runner import Ended, Runner, save_state
-from distilljob.local.settings import Device, Settings, settle
+from distilljob.local.runner import Ended, Runner
+from distilljob.local.settings import Device, Settings, settle, to_store
 from distilljob.local.signals import Signals
 from distilljob.local.snapshot import differences, snapshot
 from distilljob.local.view import View, open_view
 from distilljob.run_directory.folder import RunFolder, write_json
+from distilljob.run_directory.memory import Memory, read_memory, write_memory
 from distilljob.run_directory.result import LocalResult, read_result
+from distilljob.run_directory.wishes import read_wish
+from distilljob_core.errors import StorageFull
 from distilljob_core.exit_codes import ExitCode
 from distilljob_core.files import write_atomically
-from distilljob_core.lifecycle.model import Account, JobState, Standing, StudentState, state_from_json
-from distilljob_core.lifecycle.restarts import MESSAGE_CHARACTERS
+from distilljob_core.lifecycle.deadlines import stop_clock
+from distilljob_core.lifecycle.model import Account, JobState, Standing, StudentState
 from distilljob_core.spec.base import Problem
 from distilljob_core.spec.job import DistillJob
 from distilljob_core.spec.load import load_job
@@ -95,24 +96,26 @@ def run_job(
     check_installed()
     folder = run_folder(given, output)
     folder.check_usable()
-    with folder.locked() as inherited_lock:
+    with folder.locked() as inherited_lock, full_disk_told(folder):
         if fresh:
             folder.clear()
         job = claim(folder, given)
-        state, stored = read_state(folder) or (JobState(uid=job.metadata.uid), {})
-        if state.outcome is not None and state.outcome.kind == "Complete":
+        memory = read_memory(folder) or Memory(JobState(uid=job.metadata.uid), {})
+        if (outcome := memory.state.outcome) is not None and outcome.kind == "Complete":
             told.print("\n[bold green]this run is finished[/]")
-            return finished(folder, state)
-        settings = settle(job.spec, stored, data, device)
-        announce(told, job, folder, settings, state)
-        state = revived(state)
+            return finished(folder, memory.state)
+        settings = settle(job.spec, memory.settings, data, device)
+        announce(told, job, folder, settings, memory.state)
+        state = revived(rested(memory))
         folder.make()
-        save_state(folder, settings, state)
+        write_memory(folder, replace(memory, state=state, settings=to_store(settings)))
         with Signals().installed() as signals:
             machine = Machine(job, folder, settings, state, inherited_lock)
             view = open_view(told)
             try:
-                runner = Runner(job, folder, settings, state, machine=machine, view=view, signals=signals)
+                runner = Runner(
+                    job, folder, settings, state, machine=machine, view=view, signals=signals, table=memory.table
+                )
                 ended = runner.run()
             finally:
                 view.close()
@@ -139,26 +142,35 @@ def claim(folder: RunFolder, given: JobFile) -> DistillJob:
         uid = before.metadata.uid
     else:
         write_json(folder.snapshot, snapshot(given.job, uid))
+    drop_older_wish(folder, given.job)
     write_atomically(folder.job_yaml, given.text.encode())
     metadata = given.job.metadata.model_copy(update={"uid": uid})
     return given.job.model_copy(update={"metadata": metadata})
 
 
-def read_state(folder: RunFolder) -> tuple[JobState, dict[str, Any]] | None:
-    """Read what an earlier runner remembered, and its settings; None before the first start.
+def drop_older_wish(folder: RunFolder, job: DistillJob) -> None:
+    """Forget what `finish` asked for when the file has changed its mind since."""
+    wish = read_wish(folder)
+    if wish is not None and wish.instead_of != job.spec.stop_after_cycle:
+        folder.wishes.unlink()
 
-    Raises:
-        BadInput: it is damaged.
-    """
+
+@contextmanager
+def full_disk_told(folder: RunFolder) -> Iterator[None]:
+    """Say what to do when the runner's own files find no room; students and aggregator wait for it by themselves."""
     try:
-        stored = json.loads(folder.state.read_bytes())
-        return state_from_json(stored["lifecycle"]), dict(stored["settings"])
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError) as error:  # pydantic's ValidationError is a ValueError
-        hint = "begin again with --fresh, or put back a copy of the file"
-        message = f"is not what a runner wrote: {cut(str(error), MESSAGE_CHARACTERS)}"
-        raise BadInput("the run cannot go on", [Problem(str(folder.state), message, hint)]) from None
+        yield
+    except StorageFull as error:
+        hint = "free some space, then give the same command again: it goes on from here"
+        raise CommandError("the run has stopped", [Problem(str(folder.root), str(error), hint)]) from error
+
+
+def rested(memory: Memory) -> JobState:
+    """Count as active only the time in which a runner was alive; one that was killed could not say so itself."""
+    state = memory.state
+    if state.active_since_seconds is None:
+        return state
+    return stop_clock(state, max(state.active_since_seconds, memory.alive_seconds or 0.0))
 
 
 def revived(state: JobState) -> JobState:
@@ -216,7 +228,19 @@ def conclude(state: JobState, folder: RunFolder, aggregator: Child | None) -> Lo
 
 
 def finished(folder: RunFolder, state: JobState) -> LocalResult:
-    """Read the result of a finished run; writes it first if the last runner did not come so far."""
-    if folder.result.exists():
-        return read_result(folder)
-    return write_outcome(folder, {name: student.restarts.total for name, student in state.students.items()})
+    """Read the result of a finished run; writes it and the page first if the last runner did not come so far."""
+    if not folder.result.exists():
+        write_outcome(folder, {name: student.restarts.total for name, student in state.students.items()})
+    if not folder.report.exists():
+        draw_report(folder)
+    return read_result(folder)
+
+
+def draw_report(folder: RunFolder) -> None:
+    """Draw the page about the run; whatever goes wrong there must not cost a finished run its result."""
+    try:
+        from distilljob.report.command import write_report  # matplotlib takes its time
+
+        write_report([folder.root], folder.report)
+    except Exception as error:
+        console.err.print(f"[yellow]warning:[/] the report is missing: {escape(str(error))}", soft_wrap=True)

@@ -1,10 +1,12 @@
 """The loop of a local run: look, let the lifecycle decide, remember, do, show. All effects of a run start here."""
 
 import os
+from contextlib import suppress
 from enum import Enum
 from importlib.metadata import version
 from typing import Final
 
+from distilljob.errors import BadInput
 from distilljob.local.clock import Clock
 from distilljob.local.machine import Machine
 from distilljob.local.picture import Painter
@@ -13,15 +15,20 @@ from distilljob.local.settings import Settings, to_store
 from distilljob.local.signals import Signals
 from distilljob.local.view import View
 from distilljob.run_directory.events import RunReason
-from distilljob.run_directory.folder import RunFolder, write_json
+from distilljob.run_directory.folder import RunFolder
+from distilljob.run_directory.memory import Memory, write_memory
+from distilljob.run_directory.wishes import read_wish
 from distilljob_core.errors import StorageFull
 from distilljob_core.lifecycle.decide import decide
-from distilljob_core.lifecycle.model import Decision, JobState, Start, state_to_json
+from distilljob_core.lifecycle.model import Decision, JobState, Start
 from distilljob_core.lifecycle.seen import Wishes
+from distilljob_core.round_table import RoundTable
 from distilljob_core.spec.job import DistillJob
 
 TICK_SECONDS: Final = 1.0
 SHORTEST_SECONDS: Final = 0.05
+ALIVE_SECONDS: Final = 10.0
+"""How much of its active time a killed runner can lose."""
 PATIENCE_SECONDS: Final = 30.0
 """A loop that was away for longer has not been watching; nor one that was away for half of a limit on silence."""
 
@@ -50,6 +57,7 @@ class Runner:
         machine: Machine,
         view: View,
         signals: Signals,
+        table: RoundTable | None,
     ) -> None:
         self._job = job
         self._folder = folder
@@ -63,6 +71,9 @@ class Runner:
         self._painter = Painter(job, self._clock.began_seconds)
         self._recorder = Recorder(folder, view)
         self._saved: JobState | None = None
+        self._saved_seconds = self._clock.began_seconds
+        self._table = table
+        self._stop_cycle = job.spec.stop_after_cycle
         self.state = state
 
     def run(self) -> Ended:
@@ -76,7 +87,7 @@ class Runner:
             ended = self._go_on()
             self._recorder.tell(RunReason.RUNNER_STOPPED, ended.value)
         except StorageFull:
-            self._machine.leave(self._clock.now)
+            self._machine.leave(self._clock.now, lambda: bool(self._signals.stops))
             raise
         return ended
 
@@ -102,9 +113,9 @@ class Runner:
             self._recorder.tell(RunReason.AGGREGATOR_ENDED, message, attempt=ended.process.attempt, is_warning=True)
         seen = self._machine.look(self.state, now_seconds, self._clock.watching_since_seconds)
         self._recorder.tell_closes(seen.table)
-        wishes = Wishes(self._must_stop(), self._job.spec.stop_after_cycle)
+        wishes = Wishes(self._must_stop(), self._stop_after_cycle())
         decision = decide(self._job.spec, wishes, seen, self.state, now_seconds)
-        self._remember(decision.state)
+        self._remember(decision.state, now_seconds)
         self._recorder.tell_decided(decision.events)
         self._do(decision, now_seconds)
         self._view.show(self._painter.picture(decision.state, seen.table, now_seconds))
@@ -117,11 +128,23 @@ class Runner:
                 child.kill()
         return bool(self._signals.stops) or self._machine.aggregator.failure is not None
 
-    def _remember(self, state: JobState) -> None:
+    def _stop_after_cycle(self) -> int | None:
+        """Read the user's newest wish; one that cannot be read now changes nothing."""
+        with suppress(BadInput, OSError):
+            wish = read_wish(self._folder)
+            cycle = wish.stop_after_cycle if wish else self._job.spec.stop_after_cycle
+            if wish is not None and cycle != self._stop_cycle:
+                self._recorder.tell(RunReason.FINISH_ASKED, f"the run ends after cycle {cycle}")
+            self._stop_cycle = cycle
+        return self._stop_cycle
+
+    def _remember(self, state: JobState, now_seconds: float) -> None:
+        """Write down what has changed before it is acted on; now and then also that the runner lives."""
         self.state = state
-        if state != self._saved:
-            save_state(self._folder, self._settings, state)
-            self._saved = state
+        self._table = self._machine.table or self._table
+        if state != self._saved or now_seconds - self._saved_seconds >= ALIVE_SECONDS:
+            write_memory(self._folder, Memory(state, to_store(self._settings), now_seconds, self._table))
+            self._saved, self._saved_seconds = state, now_seconds
 
     def _do(self, decision: Decision, now_seconds: float) -> None:
         self._machine.tell(decision.control)
@@ -133,8 +156,3 @@ class Runner:
                 self._machine.start_attempt(action, now_seconds)
             else:
                 self._machine.end_attempt(action, now_seconds)
-
-
-def save_state(folder: RunFolder, settings: Settings, state: JobState) -> None:
-    """Remember everything that the next runner must know."""
-    write_json(folder.state, {"settings": to_store(settings), "lifecycle": state_to_json(state)})

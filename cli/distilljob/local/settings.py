@@ -46,5 +46,5 @@ def settle(spec: DistillJobSpec, stored: dict[str, Any], data: Path, device: Dev
 
 
 def to_store(settings: Settings) -> dict[str, Any]:
-    """Give what later starts must keep."""
-    return {"threads": settings.threads, "device": settings.device}
+    """Give what later starts must keep, and the folder of the data for whoever asks how to go on."""
+    return {"threads": settings.threads, "device": settings.device, "data": str(settings.data.absolute())}

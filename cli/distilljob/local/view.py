@@ -1,19 +1,16 @@
 """How a run looks while it goes on: one live table on a terminal, one line at a time everywhere else."""
 
-from typing import Final, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from distilljob.console import in_percent, in_time, print_text
+from distilljob.local.columns import WIDE_COLUMNS, Column, run_columns
 from distilljob.local.picture import Picture, Row
-
-WIDE_COLUMNS: Final = 100
-NARROW_COLUMNS: Final = 76
-"""Below it there is no room for speed and bar."""
 
 
 class View(Protocol):
@@ -95,52 +92,35 @@ def epoch_line(row: Row, cycles: int) -> str:
 
 
 def render(picture: Picture, width: int, height: int) -> RenderableType:
-    """Draw a picture into a terminal of this size; when it is too low, the students furthest back are shown."""
+    """Draw a picture into a terminal of this size."""
+    return Group(header(picture), *rows_table(picture, run_columns(width), width, max(1, height - 5)))
+
+
+def header(picture: Picture) -> Text:
+    """Say in a line how the whole run stands."""
     eta = f" · ETA {in_time(picture.eta_seconds)}" if picture.eta_seconds is not None else ""
-    header = Text.assemble(
+    early = picture.stop_after_cycle is not None and picture.stop_after_cycle < picture.cycles
+    end = f" · ends after cycle {picture.stop_after_cycle}" if early else ""
+    return Text.assemble(
         (picture.job, "bold"),
         f" · {picture.method} · cycle {picture.cycle}/{picture.cycles} · {in_time(picture.elapsed_seconds)}"
-        f" · restarts {picture.restarts}{eta}",
+        f" · restarts {picture.restarts}{eta}{end}",
     )
-    room = max(1, height - 5)
-    rows, hidden = picture.rows, len(picture.rows) - room
+
+
+def rows_table(
+    picture: Picture, columns: Sequence[Column], width: int, room: int | None = None
+) -> Iterator[RenderableType]:
+    """Draw the students; when there is room for fewer, those furthest back."""
+    rows, hidden = picture.rows, len(picture.rows) - room if room is not None else 0
     if hidden > 0:
         rows = tuple(sorted(rows, key=lambda row: row.epoch)[:room])
-    parts: list[RenderableType] = [header, _table(rows, picture, width)]
-    if hidden > 0:
-        parts.append(Text(f"and {hidden} more, further on", style="dim"))
-    return Group(*parts)
-
-
-def _table(rows: tuple[Row, ...], picture: Picture, width: int) -> Table:
-    is_wide, is_narrow = width >= WIDE_COLUMNS, width < NARROW_COLUMNS
-    table = Table(box=None, pad_edge=False, padding=(0, 2 if is_wide else 1, 0, 0), header_style="dim", expand=True)
-    table.add_column("student", no_wrap=True, max_width=24 if is_wide else 12)
-    table.add_column("phase", no_wrap=True, min_width=13)
-    for title in ("cycle", "epoch", "loss", "test %"):
-        table.add_column(title, justify="right", no_wrap=True)
-    if not is_narrow:
-        table.add_column("samples/s", justify="right", no_wrap=True)
-        table.add_column("", ratio=1, min_width=4)
-    table.add_column("ETA", justify="right", no_wrap=True, min_width=5)
+    gap = 2 if width >= WIDE_COLUMNS else 1
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim", expand=True)
+    for column in columns:
+        column.add_to(table)
     for row in rows:
-        speed = f"{row.samples_per_second:,.0f}" if row.samples_per_second > 0 else ""
-        table.add_row(
-            row.name,
-            Text(row.doing, style=_style(row.doing)),
-            f"{row.cycle}/{picture.cycles}" if row.cycle else "",
-            f"{int(row.epoch)}/{row.planned_epochs}" if row.planned_epochs else "",
-            f"{row.loss:.4f}" if row.loss is not None else "",
-            in_percent(row.accuracy) if row.accuracy is not None else "",
-            *(() if is_narrow else (speed, ProgressBar(total=1.0, completed=row.done))),
-            in_time(row.eta_seconds) if row.eta_seconds is not None else "",
-        )
-    return table
-
-
-def _style(doing: str) -> str:
-    if doing == "Finished":
-        return "green"
-    if doing in ("Independent", "Distilling"):
-        return "cyan"
-    return "yellow" if doing.startswith("Back-off") or doing in ("Ending", "Dropped") else ""
+        table.add_row(*(column.cell(row, picture) for column in columns))
+    yield table
+    if hidden > 0:
+        yield Text(f"and {hidden} more, further on", style="dim")

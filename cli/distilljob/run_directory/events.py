@@ -24,6 +24,8 @@ class RunReason(StrEnum):
     AGGREGATOR_STARTED = "AggregatorStarted"
     AGGREGATOR_ENDED = "AggregatorEnded"
     """Not asked to: students retry until the next one answers."""
+    FINISH_ASKED = "FinishAsked"
+    """`distilljob finish` asked for an end after the open cycle or a later one."""
     ROUND_CLOSED = "RoundClosed"
 
 

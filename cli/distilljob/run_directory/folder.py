@@ -3,8 +3,10 @@
 DIR/
 ├── job.yaml             the job as it was given, with --set applied; what `distilljob run` was last asked for
 ├── job.json             the snapshot all processes read; written once, with the job's uid, never changed
-├── state.json           what the runner must not forget: attempts, restarts, drops, threads; written before each start
-├── control.json         the wishes that may change while the job runs; the aggregator re-reads it
+├── state.json           what the runner must not forget: attempts, restarts, drops, threads; written before each start,
+│                        and every few seconds, with the newest round table
+├── wishes.json          what `distilljob finish` asked for; the runner re-reads it
+├── control.json         what the runner tells the aggregator, which re-reads it: where to stop, who has left
 ├── lock                 held by the runner for as long as it lives; names its process
 ├── processes.lock       held by the runner and by every process it started, until the last of them is gone
 ├── logs/                <student>-a<N>.log, one an attempt; aggregator-<N>.log, one a start; runner.log: all events
@@ -13,6 +15,7 @@ DIR/
 ├── state/               the aggregator's journal, spool and teachers; its two addresses while it runs
 ├── results/             what the students published: weights, metrics; the ensemble
 ├── result.json          everything that was measured, with the verdict
+├── report.html          the same as a page
 └── metrics.jsonl        one line an epoch, cycle and exchange of every student
 
 A run that was killed anywhere goes on from these files alone.
@@ -37,6 +40,7 @@ RUN_MADE: Final = (
     "job.yaml",
     names.SPEC_FILE_NAME,
     "state.json",
+    "wishes.json",
     names.CONTROL_FILE_NAME,
     "logs",
     "events.jsonl",
@@ -44,10 +48,12 @@ RUN_MADE: Final = (
     "state",
     "results",
     "result.json",
+    "report.html",
     "metrics.jsonl",
 )
 LEFTOVER_SECONDS: Final = 60
 """How long processes of a killed runner may take to notice and leave."""
+ASKING_SECONDS: Final = 0.5
 _CHILDREN_LOCK: Final = "processes.lock"
 _LOCKS: Final = frozenset({"lock", _CHILDREN_LOCK})
 
@@ -60,12 +66,14 @@ class RunFolder:
         self.job_yaml = self.root / "job.yaml"
         self.snapshot = self.root / names.SPEC_FILE_NAME
         self.state = self.root / "state.json"
+        self.wishes = self.root / "wishes.json"
         self.control = self.root / names.CONTROL_FILE_NAME
         self.logs = self.root / "logs"
         self.events = self.root / "events.jsonl"
         self.runner_log = self.logs / "runner.log"
         self.results = self.root / "results"
         self.result = self.root / "result.json"
+        self.report = self.root / "report.html"
         self.metrics = self.root / "metrics.jsonl"
         self.grpc_address = self.root / "state" / "grpc.address"
         self.http_address = self.root / "state" / "http.address"
@@ -137,11 +145,29 @@ class RunFolder:
                 raise BadInput(f"{self.root}: processes of an earlier runner are still alive; end them first")
             yield lock.fileno()
 
-    def _runner_lock(self) -> DirectoryLock:
+    def runner(self) -> str | None:
+        """Name the process that runs the job here; None if nobody does. Holds the folder for no longer than it asks."""
         try:
-            return DirectoryLock(self.root)
-        except DistillJobError as error:
-            raise BadInput(f"another runner is at work: {error}") from None
+            lock = (self.root / "lock").open("rb")
+        except OSError:
+            return None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return lock.read(32).decode(errors="replace") or "unknown"
+        return None
+
+    def _runner_lock(self) -> DirectoryLock:
+        """Take the runner's lock; whoever merely asks who holds it is out of the way at once."""
+        until_seconds = time.monotonic() + ASKING_SECONDS
+        while True:
+            try:
+                return DirectoryLock(self.root)
+            except DistillJobError as error:
+                if time.monotonic() >= until_seconds:
+                    raise BadInput(f"another runner is at work: {error}") from None
+                time.sleep(0.05)
 
     def _children_lock(self) -> BinaryIO:
         with _bad_folder_named(self.root):

@@ -1,5 +1,6 @@
 """The clock of a job: starting, suspending, and the deadlines of startup and activity."""
 
+from dataclasses import replace
 from typing import Final
 from zlib import crc32
 
@@ -20,6 +21,19 @@ def active_seconds(state: JobState, now_seconds: float) -> float:
     return state.active_seconds + now_seconds - state.active_since_seconds
 
 
+def stop_clock(state: JobState, at_seconds: float) -> JobState:
+    """Fold the running stretch of activity, and begin anew whatever only a running job is timed by."""
+    return replace(
+        state,
+        active_since_seconds=None,
+        active_seconds=active_seconds(state, at_seconds),
+        startup_since_seconds=None,
+        released_until_seconds=None,
+        mass_hang=None,
+        round_started_seconds=None,
+    )
+
+
 def keep_time(world: World, draft: Draft) -> Draft:
     """Start, stop and resume the job's clock."""
     state, now_seconds = draft.state, world.now_seconds
@@ -35,9 +49,7 @@ def keep_time(world: World, draft: Draft) -> Draft:
 
 
 def _stop(draft: Draft, now_seconds: float) -> Draft:
-    folded_seconds = active_seconds(draft.state, now_seconds)
-    draft = draft.job(active_since_seconds=None, active_seconds=folded_seconds, startup_since_seconds=None)
-    draft = draft.job(released_until_seconds=None, mass_hang=None, round_started_seconds=None)
+    draft = replace(draft, state=stop_clock(draft.state, now_seconds))
     return draft.tell("Normal", Reason.SUSPENDING, "students save and end")
 
 

@@ -1,9 +1,10 @@
 """How a job ends, and what still has to leave then."""
 
+from dataclasses import replace
 from typing import Final
 
 from distilljob_core.conditions import Reason
-from distilljob_core.lifecycle.deadlines import active_seconds
+from distilljob_core.lifecycle.deadlines import stop_clock
 from distilljob_core.lifecycle.draft import Draft, World
 from distilljob_core.lifecycle.model import EndReason, Manner, Outcome, Standing
 from distilljob_core.lifecycle.orders import end, end_all, recall_unseen
@@ -53,9 +54,7 @@ def see_off(world: World, draft: Draft) -> Draft:
 
 def wind_down(world: World, draft: Draft) -> Draft:
     """After the end: fold the time, and let everything leave."""
-    folded_seconds = active_seconds(draft.state, world.now_seconds)
-    draft = draft.job(active_since_seconds=None, active_seconds=folded_seconds, startup_since_seconds=None)
-    draft = draft.job(mass_hang=None, released_until_seconds=None, round_started_seconds=None)
+    draft = replace(draft, state=stop_clock(draft.state, world.now_seconds))
     if draft.state.outcome and draft.state.outcome.kind == "Failed":
         draft = end_all(world, draft, EndReason.JOB_ENDED)
     for name, student in draft.students():

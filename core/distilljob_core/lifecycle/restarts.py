@@ -14,6 +14,7 @@ from distilljob_core.lifecycle.verdict import Case, Sentence, Verdict, has_recor
 
 OUT_OF_MEMORY: Final = "OOMKilled"
 MESSAGE_CHARACTERS: Final = 256
+ELLIPSIS: Final = " …"
 
 REASON_OF: Final = {
     Cause.CRASH: Reason.STUDENT_CRASHED,
@@ -77,7 +78,7 @@ def close(world: World, draft: Draft, name: str, seen: AttemptSeen | None) -> Dr
         termination = Termination(student.attempt, None, "Gone", world.now_seconds, "nobody saw how it ended")
     else:
         ended_seconds = world.now_seconds if seen.ended_seconds is None else seen.ended_seconds
-        message = seen.message[:MESSAGE_CHARACTERS]
+        message = cut_message(seen.message)
         termination = Termination(seen.attempt, seen.exit_code, seen.reason, ended_seconds, message)
     return draft.student(
         name,
@@ -87,6 +88,16 @@ def close(world: World, draft: Draft, name: str, seen: AttemptSeen | None) -> Dr
         unreachable_seconds=None,
         last_termination=termination,
     )
+
+
+def cut_message(text: str) -> str:
+    """Put a text on one line; a longer one than is kept ends at a space: half an address leads nowhere."""
+    line = " ".join(text.split())
+    if len(line) <= MESSAGE_CHARACTERS:
+        return line
+    room = MESSAGE_CHARACTERS - len(ELLIPSIS)
+    space = line.rfind(" ", 0, room + 1)
+    return line[: space if space > 0 else room] + ELLIPSIS
 
 
 def _replace(world: World, draft: Draft, name: str, seen_cause: Cause) -> Draft:

@@ -11,8 +11,8 @@ import pytest
 from distilljob.main import main
 
 LEFT = [
-    "checkpoints", "control.json", "job.json", "job.yaml", "lock", "logs", "metrics.jsonl", "processes.lock",
-    "result.json", "results", "state", "state.json",
+    "checkpoints", "control.json", "events.jsonl", "job.json", "job.yaml", "lock", "logs", "metrics.jsonl",
+    "processes.lock", "report.html", "result.json", "results", "state", "state.json",
 ]  # fmt: skip
 SLOW = "students[cnn].model={name: 'misbehaving:slow', options: {delay: 0.4}}"
 
