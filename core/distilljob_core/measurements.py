@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -21,6 +21,7 @@ class EpochMeasured(Measured):
 
     kind: Literal["epoch"] = "epoch"
     cycle: int
+    """From 1."""
     stage: Literal["Independent", "Distill"]
     epoch: int
     """From 1, over all cycles."""
@@ -44,7 +45,9 @@ class ExchangeMeasured(Measured):
 
     kind: Literal["exchange"] = "exchange"
     cycle: int
+    """The last one's for the evaluation round."""
     split: Literal["train", "evaluation"]
+    """Soft labels of the training set, or predictions of the test set after the last cycle."""
     seconds: dict[str, float]
     """By phase; Waiting is the barrier."""
 
@@ -54,7 +57,9 @@ class CycleMeasured(CycleOutcome, Measured):
 
     kind: Literal["cycle"] = "cycle"
     missing: list[str]
+    """Students that the round was closed without."""
     last: bool
+    """No cycle follows."""
 
 
 class LogitsMeasured(Measured):
@@ -63,6 +68,7 @@ class LogitsMeasured(Measured):
     kind: Literal["logits"] = "logits"
     cycle: int
     smallest: float
+    """Of all samples and classes."""
     largest: float
     mean_range: float
     """Mean over the samples of the largest minus the smallest logit."""
@@ -86,7 +92,7 @@ class SoftLabelMeasured(Measured):
     student_soft: list[Ratio]
     """softmax(g / t)."""
     teacher_soft: list[Ratio]
-    """The teacher's."""
+    """What the teacher says of it, at the same temperature."""
 
 
 class ReliabilityBin(Record):
@@ -125,6 +131,11 @@ Measurement = Annotated[
 ]
 
 _MEASUREMENT: TypeAdapter[Measurement] = TypeAdapter(Measurement)
+
+
+def measurements_schema() -> dict[str, Any]:
+    """Give the JSON schema of a line."""
+    return _MEASUREMENT.json_schema(by_alias=False)
 
 
 class Unreadable(NamedTuple):

@@ -1,10 +1,11 @@
-"""The reference page of the resource, made of the models: every field, its type, default and meaning."""
+"""Reference pages made of the models: every field, its type and meaning."""
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from distilljob_core.crd import schema
+from distilljob_core.measurements import measurements_schema
 from distilljob_core.spec.rules import RULES
 from distilljob_core.spec.unsupported import UNSUPPORTED, UNSUPPORTED_DATASETS
 
@@ -13,6 +14,7 @@ SAME_SHAPE_AS: Final = {
     "spec.students[].pod": "spec.pod",
     "spec.students[].training": "spec.training",
 }
+IN_EVERY_LINE: Final = ("timestamp_seconds", "kind")
 
 
 def field_reference() -> str:
@@ -43,6 +45,51 @@ def field_reference() -> str:
             "",
         ]
     )
+
+
+def metrics_reference() -> str:
+    """Write the page of metrics.jsonl as Markdown."""
+    schema = measurements_schema()
+    models: Mapping[str, Any] = schema["$defs"]
+    page = [
+        "# metrics.jsonl: all fields",
+        "",
+        "One JSON object a line: its `kind`, `timestamp_seconds` (when it was written, on the student's wall clock,",
+        "since 1970) and the fields below. `metrics.jsonl` of a run directory has the lines of all students, each with",
+        "a field `student`; `results/STUDENT-metrics.jsonl` has those of one. While a student is at work its lines are",
+        "in `checkpoints/STUDENT/metrics.jsonl`. Every line is there once, however often the run was resumed. Losses",
+        "are in nats, accuracies are shares.",
+    ]
+    for kind, reference in schema["discriminator"]["mapping"].items():
+        model = _resolved(models, {"$ref": reference})
+        page += ["", f"## {kind}", "", model["description"], "", "| field | type | meaning |", "| --- | --- | --- |"]
+        rows = _line_fields(models, model, "")
+        page += [f"| `{path}` | {type_} | {text} |" for path, type_, text in rows if path not in IN_EVERY_LINE]
+    return "\n".join([*page, ""])
+
+
+def _resolved(models: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
+    return models[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+
+
+def _line_fields(models: Mapping[str, Any], model: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+    """Walk the fields of a line, those of its items too."""
+    for name, node in model["properties"].items():
+        here = f"{path}{name}"
+        items = _resolved(models, node.get("items", {}))
+        yield here, _line_type(node, items), node.get("description", "").replace("\n", " ")
+        if "properties" in items:
+            yield from _line_fields(models, items, f"{here}[].")
+
+
+def _line_type(node: Mapping[str, Any], items: Mapping[str, Any]) -> str:
+    if "anyOf" in node:
+        return f"{_type(node['anyOf'][0])}, nullable"
+    if node["type"] == "array":
+        return f"array of {_type(items)}"
+    if node["type"] == "object":
+        return f"object of {_type(node['additionalProperties'])}"
+    return _type(node)
 
 
 def _fields(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str, str]]:

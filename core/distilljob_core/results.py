@@ -18,6 +18,7 @@ class Record(BaseModel):
         validate_by_alias=True,
         extra="forbid",
         allow_inf_nan=False,
+        use_attribute_docstrings=True,
     )
 
 
@@ -47,8 +48,11 @@ class CycleOutcome(Record):
     """What one closed cycle's teacher was worth, as one student measured it on the hold-out and the training set."""
 
     cycle: int
+    """From 1."""
     weight: int
+    """This student's in the mean; 0 where it was left out."""
     weight_sum: int
+    """Of all students."""
     ensemble_accuracy: Ratio
     """Hold-out accuracy of the teacher."""
     best_accuracy: Ratio
@@ -56,6 +60,7 @@ class CycleOutcome(Record):
     teacher_gain: float
     """ensemble_accuracy - best_accuracy."""
     teacher_cross_entropy: float
+    """Of the teacher's soft labels, on the hold-out, in nats."""
     mean_cross_entropy: float
     """Weighted mean over the students; never below the teacher's (equation 7), up to the codec's rounding."""
 

@@ -1,6 +1,7 @@
 """Lines of metrics.jsonl, read back from whatever a run has left."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from distilljob_core.measurements import (
     read_measurements,
     read_merged_measurements,
 )
+from distilljob_core.reference import metrics_reference
 
 EPOCH = EpochMeasured(
     timestamp_seconds=1.5, cycle=1, stage="Distill", epoch=3, step=30, learning_rate=0.1, loss=2.0, cross_entropy=1.0,
@@ -94,3 +96,14 @@ def test_a_merged_line_that_cannot_be_read_is_told_by_number(damaged, reason):
     ((number, told),) = read.unreadable
     assert number == 1
     assert reason in told
+
+
+def test_the_reference_names_every_field_of_every_kind_once():
+    parts = re.split(r"^## (.+)$", metrics_reference(), flags=re.MULTILINE)
+    tables = zip(parts[1::2], parts[2::2], strict=True)
+    listed = {kind: re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE) for kind, table in tables}
+    for measurement in WRITTEN:
+        wanted = measurement.model_dump(exclude={"kind", "timestamp_seconds"})
+        nested = [f"{name}[].{below}" for name, value in wanted.items() if name == "bins" for below in value[0]]
+        assert sorted(listed[measurement.kind]) == sorted([*wanted, *nested])
+    assert listed.keys() == {"epoch", "exchange", "cycle", "logits", "soft_label", "reliability", "ensemble"}
