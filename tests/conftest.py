@@ -1,11 +1,43 @@
 """What all tests need."""
 
 import signal
+from collections.abc import Callable
 
 import pytest
+
+from distilljob_core.results import HoldoutAccuracy, StudentSummary, TestAccuracy
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _interruptible() -> None:
     """Whoever starts the tests in a shell's background has SIGINT ignored, and all processes below would inherit it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _summary(name: str, **changes) -> StudentSummary:
+    summary = StudentSummary(
+        name=name,
+        model="small",
+        attempt=1,
+        num_parameters=10,
+        epochs=1,
+        steps=1,
+        accuracy=TestAccuracy(last=0.9, selected=0.9, optimistic=0.9, independent=0.8),
+        holdout=HoldoutAccuracy(last=0.9, selected=0.9),
+        nll=0.1,
+        ece=0.1,
+        seconds={"Waiting": 10.0},
+        cycles=[],
+        ensemble=None,
+        artifacts=[],
+        exact=True,
+        inexact_reasons=[],
+        environment={},
+    )
+    return summary.model_copy(update=changes)
+
+
+@pytest.fixture
+def summary() -> Callable[..., StudentSummary]:
+    """Make a student's terminal record."""
+    return _summary

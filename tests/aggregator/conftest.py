@@ -29,7 +29,6 @@ from distilljob_aggregator.rounds.state import State, initial_state
 from distilljob_aggregator.state_directory import StateDirectory
 from distilljob_core.errors import StateLost
 from distilljob_core.exchange import CloseRecord, Identity, Offer, RoundKey, SplitShape
-from distilljob_core.results import HoldoutAccuracy, StudentSummary, TestAccuracy
 from distilljob_core.softlabels.codecs import codec
 from distilljob_core.softlabels.frames import Split, pack, unpack
 
@@ -37,29 +36,6 @@ NUM_CLASSES = 3
 SHAPES = {Split.TRAIN: SplitShape(7, NUM_CLASSES, "train"), Split.EVALUATION: SplitShape(4, NUM_CLASSES, "evaluation")}
 FLOAT16 = codec("Float16")
 BYTES_PER_ROW = FLOAT16.bytes_per_row(NUM_CLASSES)
-
-
-def make_summary(name: str, **changes) -> StudentSummary:
-    summary = StudentSummary(
-        name=name,
-        model="small",
-        attempt=1,
-        num_parameters=10,
-        epochs=1,
-        steps=1,
-        accuracy=TestAccuracy(last=0.9, selected=0.9, optimistic=0.9, independent=0.8),
-        holdout=HoldoutAccuracy(last=0.9, selected=0.9),
-        nll=0.1,
-        ece=0.1,
-        seconds={"Waiting": 10.0},
-        cycles=[],
-        ensemble=None,
-        artifacts=[],
-        exact=True,
-        inexact_reasons=[],
-        environment={},
-    )
-    return summary.model_copy(update=changes)
 
 
 class Exchange:
@@ -239,9 +215,3 @@ def exchange(tmp_path: Path) -> Callable[..., Exchange]:
 def exchange_in() -> Callable[..., Exchange]:
     """Make an exchange in a folder of the caller's choice, with nobody in it."""
     return Exchange
-
-
-@pytest.fixture
-def summary() -> Callable[..., StudentSummary]:
-    """Make a student's terminal record."""
-    return make_summary

@@ -16,7 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from distilljob_core.exchange import CloseRecord, Identity, NeedRows, NotYet, Offer, RoundKey, SplitShape
-from distilljob_core.results import HoldoutAccuracy, StudentSummary, TestAccuracy
+from distilljob_core.results import StudentSummary
 from distilljob_core.round_table import RoundTable
 from distilljob_core.rpc.client import AggregatorClient
 from distilljob_core.softlabels.codecs import codec
@@ -115,10 +115,19 @@ class Aggregator:
 class Student:
     """One attempt of one student, with soft labels made from its name."""
 
-    def __init__(self, aggregator: Aggregator, name: str, shapes: dict, attempt: int = 1, **options) -> None:
+    def __init__(
+        self,
+        aggregator: Aggregator,
+        name: str,
+        shapes: dict,
+        make_summary: Callable[..., StudentSummary],
+        attempt: int = 1,
+        **options,
+    ) -> None:
         self.name = name
         self.who = Identity(UID, name, attempt, f"pod-{name}-{attempt}")
         self.shapes = shapes
+        self._make_summary = make_summary
         self.client = AggregatorClient(aggregator.address, **options)
 
     def join(self, **options):
@@ -154,25 +163,7 @@ class Student:
         return np.concatenate([rows for _, rows in self.client.teacher(key)])
 
     def summary(self) -> StudentSummary:
-        return StudentSummary(
-            name=self.name,
-            model="small",
-            attempt=self.who.attempt,
-            num_parameters=10,
-            epochs=1,
-            steps=1,
-            accuracy=TestAccuracy(last=0.9, selected=0.9, optimistic=0.9, independent=0.8),
-            holdout=HoldoutAccuracy(last=0.9, selected=0.9),
-            nll=0.1,
-            ece=0.1,
-            seconds={"Waiting": 1.0},
-            cycles=[],
-            ensemble=None,
-            artifacts=[],
-            exact=True,
-            inexact_reasons=[],
-            environment={},
-        )
+        return self._make_summary(self.name, attempt=self.who.attempt)
 
 
 def reference_teacher(record: CloseRecord, students: dict[str, Student]) -> np.ndarray:
@@ -231,11 +222,11 @@ def start_aggregator(tmp_path: Path) -> Iterator[Callable[..., Aggregator]]:
 
 
 @pytest.fixture
-def make_student(shapes) -> Iterator[Callable[..., Student]]:
+def make_student(shapes, summary) -> Iterator[Callable[..., Student]]:
     made: list[Student] = []
 
     def make(aggregator: Aggregator, name: str, attempt: int = 1, **options) -> Student:
-        made.append(Student(aggregator, name, options.pop("shapes", shapes), attempt, **options))
+        made.append(Student(aggregator, name, options.pop("shapes", shapes), summary, attempt, **options))
         return made[-1]
 
     yield make
