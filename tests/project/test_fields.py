@@ -20,6 +20,8 @@ TESTS = {
     "dataset.download": "trainer/test_data_download.py::test_never_means_never",
     "training.augmentation": "trainer/test_data_memory.py::test_augmentation_is_the_datasets_own_or_none",
     "training.precision": "trainer/test_numerics.py::test_precision_is_resolved_by_the_device",
+    "training.dataLoaderWorkers": "trainer/test_data_streaming.py::"
+    "test_a_student_has_the_workers_it_asks_for_or_one_for_each_of_its_cpus",
     "students[].model.options": "trainer/test_models.py::test_a_users_factory_gets_classes_and_options",
     "students[].gpus": "trainer/test_numerics.py::test_a_student_gets_a_gpu_only_when_it_asks_for_one",
     "students[].replicas": "core/test_plan.py::test_replicas_become_students_of_their_own",

@@ -119,10 +119,10 @@ def tree() -> Any:
 def group(tree: Any) -> Any:
     """Build all students of a job."""
 
-    def make(**changes: Any) -> Group:
+    def make(root: Path = Path(), **changes: Any) -> Group:
         spec = check_job(tree(**changes)).spec
         students = resolve_students(spec)
-        data = build.load_data(spec, students[0], Path())
+        data = build.load_data(spec, students[0], root)
         members = [
             (build.build_student(one, data, torch.device("cpu"), "Float32"), build.hyperparameters(spec, one))
             for one in students

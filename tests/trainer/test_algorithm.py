@@ -98,11 +98,10 @@ def test_a_student_goes_through_all_planned_epochs(group):
 def test_every_sample_but_the_hold_out_is_seen_once_an_epoch(group):
     md = group(method={"name": "Independent"})
     seen = []
-    make = md.data.training_batch
 
-    def spy(ids_B, **counters):
-        seen.append((counters["epoch"], ids_B))
-        return make(ids_B, **counters)
+    def spy(ids, **counters):
+        seen.extend((counters["epoch"], ids_B) for ids_B in ids)
+        return md.data.training_batches(ids, **counters)
 
     student, hp = md.members[0]
     list(algorithm.train(student, md.data.fit_ids_N, spy, hp))

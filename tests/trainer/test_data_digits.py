@@ -14,6 +14,7 @@ def load(options=None, **arguments):
         "holdout_fraction": 0.1,
         "holdout_maximum": 1000,
         "seed": 0,
+        "num_workers": 0,
     } | arguments
     return data.load("digits", options or {}, Path("unused"), **arguments)
 
@@ -48,7 +49,7 @@ def test_a_smaller_training_set_of_digits_is_the_beginning_of_a_larger_one_and_b
 
 def test_digits_are_not_augmented():
     digits = load()
-    x, y_B = digits.training_batch(digits.fit_ids_N[:32], cycle=1, epoch=3, seed=5)
+    x, y_B = next(digits.training_batches([digits.fit_ids_N[:32]], cycle=1, epoch=3, seed=5))
     plain, labels_B = digits.train.batch(digits.fit_ids_N[:32])
     assert torch.equal(x, plain)
     assert torch.equal(y_B, labels_B)

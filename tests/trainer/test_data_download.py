@@ -69,7 +69,7 @@ def server(published, monkeypatch):
 def load(root, download="IfMissing"):
     options = {"train_samples": 100, "test_samples": 50}
     arguments = {"augmentation": "Disabled", "holdout_fraction": 0.1, "holdout_maximum": 100, "seed": 0}
-    return data.load("fashion_mnist", options, root, download=download, **arguments)
+    return data.load("fashion_mnist", options, root, download=download, num_workers=0, **arguments)
 
 
 def test_what_is_missing_is_downloaded_and_read(server, tmp_path):

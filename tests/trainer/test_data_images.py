@@ -348,7 +348,8 @@ def test_a_subset_with_a_holdout_loads_end_to_end(tmp_path):
         holdout_fraction=0.2,
         holdout_maximum=100,
         seed=0,
+        num_workers=0,
     )
     assert torch.bincount(loaded.train.labels_N[loaded.holdout_ids_N]).tolist() == [2, 2, 2]
-    x_BCHW, y_B = loaded.training_batch(loaded.fit_ids_N[:8], cycle=1, epoch=0, seed=0)
+    x_BCHW, y_B = next(loaded.training_batches([loaded.fit_ids_N[:8]], cycle=1, epoch=0, seed=0))
     assert (x_BCHW.shape, x_BCHW.dtype, y_B.shape) == ((8, 3, 16, 16), torch.float32, (8,))

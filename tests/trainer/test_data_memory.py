@@ -117,6 +117,7 @@ def users_dataset(monkeypatch, tmp_path):
             holdout_fraction=0.25,
             holdout_maximum=1000,
             seed=0,
+            num_workers=0,
         )
 
     return load
@@ -131,7 +132,7 @@ def test_a_users_dataset_is_loaded_with_its_options(users_dataset):
     loaded = users_dataset(tokens, {"length": 6})
     assert (loaded.train.num_samples, loaded.test.num_samples, loaded.num_classes) == (40, 12, 3)
     assert loaded.class_names == ("0", "1", "2")
-    x, y_B = loaded.training_batch(torch.tensor([5, 2]), cycle=1, epoch=0, seed=0)
+    x, y_B = next(loaded.training_batches([torch.tensor([5, 2])], cycle=1, epoch=0, seed=0))
     assert x["tokens"].tolist() == [[5, 6, 7, 8, 9, 10], [2, 3, 4, 5, 6, 7]]
     assert y_B.tolist() == [2, 2]
 
@@ -178,14 +179,17 @@ def test_augmentation_is_the_datasets_own_or_none(users_dataset):
 
     ids = torch.arange(40)
     augmented, disabled = users_dataset(make), users_dataset(make, augmentation="Disabled")
-    first = augmented.training_batch(ids, cycle=1, epoch=2, seed=3)[0]
+    first = next(augmented.training_batches([ids], cycle=1, epoch=2, seed=3))[0]
     assert first.dtype == torch.float32
-    assert torch.equal(disabled.training_batch(ids, cycle=1, epoch=2, seed=3)[0], disabled.train.batch(ids)[0])
+    assert torch.equal(
+        next(disabled.training_batches([ids], cycle=1, epoch=2, seed=3))[0], disabled.train.batch(ids)[0]
+    )
     assert torch.equal(augmented.train.batch(ids)[0], (images / 255 - 0.5) / 0.25)
     assert augmented.train_fingerprint == disabled.train_fingerprint
-    assert torch.equal(first[[4, 1]], augmented.training_batch(ids[[4, 1]], cycle=1, epoch=2, seed=3)[0])
+    assert torch.equal(first[[4, 1]], next(augmented.training_batches([ids[[4, 1]]], cycle=1, epoch=2, seed=3))[0])
     for other in ({"cycle": 2}, {"epoch": 3}, {"seed": 4}):
-        assert not torch.equal(first, augmented.training_batch(ids, **({"cycle": 1, "epoch": 2, "seed": 3} | other))[0])
+        counters = {"cycle": 1, "epoch": 2, "seed": 3} | other
+        assert not torch.equal(first, next(augmented.training_batches([ids], **counters))[0])
 
 
 @pytest.mark.parametrize(
@@ -217,9 +221,9 @@ def test_batches_are_the_same_on_every_device(users_dataset, device):
     here = users_dataset(make)
     there = here.to(torch.device(device))
     ids = data.permutation(40, seed=1, epoch=2)
-    x, y_B = there.training_batch(ids, cycle=1, epoch=2, seed=1)
+    x, y_B = next(there.training_batches([ids], cycle=1, epoch=2, seed=1))
     assert x.device.type == y_B.device.type == there.train.device.type == device
-    assert torch.equal(x.cpu(), here.training_batch(ids, cycle=1, epoch=2, seed=1)[0])
+    assert torch.equal(x.cpu(), next(here.training_batches([ids], cycle=1, epoch=2, seed=1))[0])
     assert torch.equal(there.test.batch(ids)[1].cpu(), here.test.labels_N[ids])
 
 
@@ -238,7 +242,8 @@ def test_an_in_memory_dataset_is_map_style_itself():
 
 def test_preprocessing_says_what_a_network_sees(users_dataset):
     assert users_dataset(tokens).preprocessing == "tokens: int64 [4]; weight: float32 [1] as it is"
-    images = data.Split(torch.zeros(1, 3, 8, 8).byte(), torch.arange(1), data.Normalization((0.5,) * 3, (0.25,) * 3))
+    halves = data.Normalization((0.5,) * 3, (0.25,) * 3)
+    images = data.MemorySplit(torch.arange(1), halves, torch.zeros(1, 3, 8, 8).byte())
     assert images.preprocessing == "uint8 [3, 8, 8] / 255, mean (0.5, 0.5, 0.5), std (0.25, 0.25, 0.25)"
     assert str(data.Augmentation(4, flip=True)) == "pad 4, random crop, random horizontal flip"
     assert str(data.Augmentation(2, flip=False)) == "pad 2, random crop"
@@ -285,4 +290,5 @@ def test_an_unknown_dataset_lists_close_matches():
             holdout_fraction=0.1,
             holdout_maximum=10,
             seed=0,
+            num_workers=0,
         )

@@ -22,8 +22,8 @@ from distilljob_trainer.data.split import Inputs, num_batches
 from distilljob_trainer.losses import cross_entropy, kl_divergence
 from distilljob_trainer.schedule import INDEPENDENT, LearningRate, LossWeights, loss_weights
 
-MakeBatch = Callable[..., tuple[Inputs, Tensor]]
-"""`Data.training_batch`: ids, cycle, epoch and seed -> augmented inputs and labels."""
+MakeBatches = Callable[..., Iterator[tuple[Inputs, Tensor]]]
+"""`Data.training_batches`: ids of every batch, cycle, epoch and seed -> augmented inputs and labels of every batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +132,14 @@ Event = StepDone | EpochDone | ExchangeDue | StageDone
 
 
 def train(
-    student: Student, fit_ids_N: Tensor, make_batch: MakeBatch, hp: Hyperparameters, lesson: Lesson | None = None
+    student: Student, fit_ids_N: Tensor, make_batches: MakeBatches, hp: Hyperparameters, lesson: Lesson | None = None
 ) -> Generator[Event, Lesson | None, None]:
     """Train one student from wherever its cursor stands to its end.
 
     Args:
         student: changed in place.
         fit_ids_N: ids of the samples that gradient steps may see.
-        make_batch: makes their batches.
+        make_batches: makes their batches.
         hp: the same for all attempts.
         lesson: the present cycle's, when the cursor already stands behind its exchange.
     """
@@ -152,7 +152,7 @@ def train(
         else:
             teacher_NK = lesson.p_NK if lesson is not None and cursor.stage is Stage.DISTILL else None
             while cursor.stage_epoch < cursor.stage_epochs(hp.plan):
-                yield from _epoch(student, fit_ids_N, make_batch, hp, teacher_NK)
+                yield from _epoch(student, fit_ids_N, make_batches, hp, teacher_NK)
                 yield EpochDone()
                 cursor.finish_epoch()
                 student.sums.zero_()
@@ -161,15 +161,15 @@ def train(
 
 
 def _epoch(
-    student: Student, fit_ids_N: Tensor, make_batch: MakeBatch, hp: Hyperparameters, teacher_NK: Tensor | None
+    student: Student, fit_ids_N: Tensor, make_batches: MakeBatches, hp: Hyperparameters, teacher_NK: Tensor | None
 ) -> Iterator[StepDone]:
     cursor = student.cursor
     order_N = fit_ids_N[permutation(len(fit_ids_N), seed=student.seed, epoch=cursor.epochs)]
     steps_per_epoch = num_batches(len(order_N), hp.batch_size)
+    ids = order_N.split(hp.batch_size)[cursor.step : steps_per_epoch]
+    batches = make_batches(ids, cycle=cursor.cycle, epoch=cursor.epochs, seed=student.seed)
     student.model.train()
-    while cursor.step < steps_per_epoch:
-        ids_B = order_N[cursor.step * hp.batch_size : (cursor.step + 1) * hp.batch_size]
-        x, y_B = make_batch(ids_B, cycle=cursor.cycle, epoch=cursor.epochs, seed=student.seed)
+    for ids_B, (x, y_B) in zip(ids, batches, strict=True):
         p_BK = None if teacher_NK is None else teacher_NK[ids_B.to(teacher_NK.device, non_blocking=True)]
         weights = INDEPENDENT if p_BK is None else hp.loss_weights(cursor, steps_per_epoch)
         rate = hp.learning_rate.at(epoch=cursor.epochs, step=cursor.step, steps_per_epoch=steps_per_epoch)

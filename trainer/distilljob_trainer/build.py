@@ -10,7 +10,7 @@ from distilljob_core.errors import FactoryError
 from distilljob_core.spec.job import DistillJobSpec
 from distilljob_core.spec.resolve import ResolvedStudent, planned_epochs
 from distilljob_core.spec.training import Optimizer
-from distilljob_trainer import data, models, numerics
+from distilljob_trainer import data, models, numerics, threads
 from distilljob_trainer.algorithm import Hyperparameters, Student
 from distilljob_trainer.cursor import Plan
 from distilljob_trainer.data.counters import Stream, seed_generators, stream_key
@@ -21,6 +21,7 @@ from distilljob_trainer.schedule import LearningRate
 
 def load_data(spec: DistillJobSpec, student: ResolvedStudent, root: Path) -> Data:
     """Read the dataset; the hold-out is the same for every student, so the group's seed chooses it."""
+    workers = student.training.data_loader_workers
     return data.load(
         spec.dataset.name,
         spec.dataset.options,
@@ -30,6 +31,7 @@ def load_data(spec: DistillJobSpec, student: ResolvedStudent, root: Path) -> Dat
         holdout_fraction=spec.dataset.holdout.fraction,
         holdout_maximum=spec.dataset.holdout.maximum_samples,
         seed=spec.training.seed,
+        num_workers=threads.num_threads() if workers is None else workers,
     )
 
 

@@ -20,7 +20,7 @@ def train_together(
 
     Each student in turn goes to its next exchange; when all are there, all get the lesson.
     """
-    runs = [(student, algorithm.train(student, data.fit_ids_N, data.training_batch, hp)) for student, hp in members]
+    runs = [(student, algorithm.train(student, data.fit_ids_N, data.training_batches, hp)) for student, hp in members]
     lesson: Lesson | None = None
     while True:
         for student, events in runs:

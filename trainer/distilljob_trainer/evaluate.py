@@ -42,11 +42,11 @@ def predict(model: nn.Module, split: Split, ids_N: Tensor, *, first_row: int = 0
         first_row: begin with the block that holds this position of `ids_N`.
     """
     model.eval()
-    for start in range(first_row - first_row % BLOCK_ROWS, len(ids_N), BLOCK_ROWS):
-        ids_B = ids_N[start : start + BLOCK_ROWS]
+    starts = range(first_row - first_row % BLOCK_ROWS, len(ids_N), BLOCK_ROWS)
+    blocks = [ids_N[start : start + BLOCK_ROWS] for start in starts]
+    for start, ids_B, (x, y_B) in zip(starts, blocks, split.batches(blocks), strict=True):
         seed_generators(stream_key(Stream.PREDICTION, start))  # for networks that draw in evaluation mode too
         with torch.no_grad():
-            x, y_B = split.batch(ids_B)
             z_BK = model(x).float()
         yield Block(ids_B, z_BK, y_B)
 

@@ -60,7 +60,7 @@ class Run:
             Diverged: the loss is not finite.
         """
         events = algorithm.train(
-            self.student, self.task.data.fit_ids_N, self._make_batch, self.task.hp, self._present_lesson()
+            self.student, self.task.data.fit_ids_N, self._make_batches, self.task.hp, self._present_lesson()
         )
         self._enter_training()
         answer: Lesson | None = None
@@ -82,10 +82,11 @@ class Run:
 
     def watch(self, blocks: Iterator[Block]) -> Iterator[Block]:
         """Count progress in a pass over samples, and leave it when somebody wishes so."""
-        for block in blocks:
-            self.around.leaving.check()
-            self.around.progress.tick()
-            yield block
+        with self.interruptible():
+            for block in blocks:
+                self.around.leaving.check()
+                self.around.progress.tick()
+                yield block
 
     def predict_holdout(self) -> list[Block]:
         """Predict the hold-out for a round."""
@@ -237,9 +238,12 @@ class Run:
         with self.interruptible():
             return self.around.teacher.lesson(RoundKey(cursor.cycle))
 
-    def _make_batch(self, ids_B: Tensor, **counters: int) -> tuple[Inputs, Tensor]:
-        with self.around.metrics.data_wait.time():
-            return self.task.data.training_batch(ids_B, **counters)
+    def _make_batches(self, ids: Sequence[Tensor], **counters: int) -> Iterator[tuple[Inputs, Tensor]]:
+        batches = self.task.data.training_batches(ids, **counters)
+        for _ in ids:
+            with self.around.metrics.data_wait.time(), self.interruptible():
+                batch = next(batches)
+            yield batch
 
     def _watch_labels(self, blocks: Iterator[Block]) -> Iterator[Block]:
         self.around.progress.enter(StudentPhase.LABELING)
@@ -248,7 +252,7 @@ class Run:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Leave as wished when the wish has ended a call to the aggregator."""
+        """Leave as wished when the wish has ended a call to the aggregator, or the workers that read samples."""
         try:
             yield
         except Exception:

@@ -57,9 +57,9 @@ class Training(Part):
     compile: Literal["Disabled", "Default"] = "Disabled"
     """Default: torch.compile the network."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Keep an exponential moving average of the weights and use it for labels, evaluation and export."""
+    """Decay of a moving average of the weights, which is then used for labels, evaluation and export; null = none."""
     data_loader_workers: Annotated[int, Field(ge=0, le=256)] | None = None
-    """Worker processes for datasets that do not fit in memory; null = from the CPU quota."""
+    """Processes that read samples of a streamed dataset; 0 = the student itself, null = one for each of its CPUs."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Start of every random choice; students of one seed differ by their names."""
 

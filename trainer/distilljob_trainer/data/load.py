@@ -1,19 +1,22 @@
 """From a dataset's name to everything a student needs of it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from distilljob_core.errors import DataError, FactoryError
 from distilljob_core.softlabels.fingerprint import Fingerprint, FingerprintBuilder
 from distilljob_trainer.data.download import PUBLISHED, MissingDataError, fetch
 from distilljob_trainer.data.registry import read_split
-from distilljob_trainer.data.split import Data, InMemory, Inputs, Split
+from distilljob_trainer.data.split import Data, InMemory, MemorySplit, Split
 from distilljob_trainer.data.stratify import holdout
+from distilljob_trainer.data.streaming import Streamed, stream
+
+Sets = tuple[InMemory | Streamed, InMemory | Streamed]
+"""The training set and the test set."""
 
 
 def load(
@@ -26,8 +29,9 @@ def load(
     holdout_fraction: float,
     holdout_maximum: int,
     seed: int,
+    num_workers: int,
 ) -> Data:
-    """Read both splits into memory, check them against each other and choose the hold-out.
+    """Read both splits into memory, or open them for streaming; check them and choose the hold-out.
 
     Args:
         name: a built-in dataset (`registry.BUILT_IN`) or `package.module:factory`.
@@ -38,15 +42,15 @@ def load(
         holdout_fraction: share of the training set that no gradient step sees.
         holdout_maximum: never more samples than this.
         seed: of the hold-out's choice. Every student of a job must pass the same.
+        num_workers: processes that read streamed samples; 0 = this process does.
 
     Raises:
         FactoryError: the name, the options or the factory are wrong.
         DataError: files missing or damaged.
     """
-    train_set, test_set = _read(name, options, root, download)
-    classes = _classes(name, train_set, test_set)
-    train = Split(train_set.inputs, train_set.labels_N, train_set.normalization)
-    test = Split(test_set.inputs, test_set.labels_N, test_set.normalization)
+    sets = _read(name, options, root, download)
+    train, test = _splits(name, sets, num_workers=num_workers, augment=augmentation == "Default")
+    classes = _classes(name, sets, torch.cat([train.labels_N, test.labels_N]))
     if train.preprocessing != test.preprocessing:
         raise FactoryError(
             f"dataset {name!r}: training samples are {train.preprocessing}, test samples are {test.preprocessing}; "
@@ -64,15 +68,12 @@ def load(
         fit_ids_N=fit_ids_N,
         holdout_ids_N=holdout_ids_N,
         class_names=classes,
-        augmentation=train_set.augmentation if augmentation == "Default" else None,
         train_fingerprint=_fingerprint(train, classes),
         evaluation_fingerprint=_fingerprint(test, classes),
     )
 
 
-def _read(
-    name: str, options: Mapping[str, Any], root: Path, download: Literal["IfMissing", "Never"]
-) -> tuple[InMemory, InMemory]:
+def _read(name: str, options: Mapping[str, Any], root: Path, download: Literal["IfMissing", "Never"]) -> Sets:
     try:
         return _read_splits(name, options, root)
     except MissingDataError:
@@ -81,18 +82,29 @@ def _read(
     return _read_splits(name, options, fetch(name, root))
 
 
-def _read_splits(name: str, options: Mapping[str, Any], root: Path) -> tuple[InMemory, InMemory]:
+def _read_splits(name: str, options: Mapping[str, Any], root: Path) -> Sets:
     return read_split(name, "train", root, dict(options)), read_split(name, "test", root, dict(options))
 
 
-def _classes(name: str, train: InMemory, test: InMemory) -> tuple[str, ...]:
+def _splits(name: str, sets: Sets, *, num_workers: int, augment: bool) -> tuple[Split, Split]:
+    named = dict(zip(("train", "test"), sets, strict=True))
+    streamed = {part: one for part, one in named.items() if isinstance(one, Streamed)}
+    splits: dict[str, Split] = {**stream(name, streamed, num_workers=num_workers, augment=augment)}
+    for part, one in named.items():
+        if isinstance(one, InMemory):
+            augmentation = one.augmentation if augment else None
+            splits[part] = MemorySplit(one.labels_N, one.normalization, one.inputs, augmentation)
+    return splits["train"], splits["test"]
+
+
+def _classes(name: str, sets: Sets, labels: Tensor) -> tuple[str, ...]:
     """Names of the classes; the numbers up to the greatest label where the dataset gives none."""
+    train, test = sets
     if train.classes != test.classes:
         raise FactoryError(
             f"dataset {name!r}: the training set has classes {_listed(train.classes)}, "
             f"the test set {_listed(test.classes)}; the two must agree"
         )
-    labels = torch.cat([train.labels_N, test.labels_N])
     lowest, highest = int(labels.min()), int(labels.max())
     classes = train.classes or tuple(str(label) for label in range(highest + 1))
     if lowest < 0 or highest >= len(classes) or len(classes) < 2:
@@ -105,15 +117,8 @@ def _classes(name: str, train: InMemory, test: InMemory) -> tuple[str, ...]:
 
 def _fingerprint(split: Split, classes: Sequence[str]) -> Fingerprint:
     builder = FingerprintBuilder(f"{split.preprocessing}; classes {', '.join(classes)}", len(classes))
-    builder.add(split.labels_N.tolist(), _contents(split.inputs))
+    builder.add(split.labels_N.tolist(), split.contents())
     return builder.finish()
-
-
-def _contents(inputs: Inputs) -> Iterable[bytes | NDArray[Any]]:
-    if isinstance(inputs, Tensor):
-        return iter(inputs.numpy())
-    arrays = [tensor.numpy() for _, tensor in sorted(inputs.items())]
-    return (b"".join(array.tobytes() for array in sample) for sample in zip(*arrays, strict=True))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from distilljob_core.errors import FactoryError
 from distilljob_trainer.data.memory import into_memory
 from distilljob_trainer.data.split import InMemory
+from distilljob_trainer.data.streaming import Streamed
 from distilljob_trainer.factories import call_factory, did_you_mean, import_factory
 
 PACKAGE: Final = "distilljob_trainer.data"
@@ -19,8 +20,8 @@ BUILT_IN: Final = {
 }
 
 
-def read_split(name: str, split: str, root: Path, options: dict[str, Any]) -> InMemory:
-    """Read the training or the test set into memory.
+def read_split(name: str, split: str, root: Path, options: dict[str, Any]) -> InMemory | Streamed:
+    """Read the training or the test set into memory, unless the factory says that it is to be streamed.
 
     Args:
         name: built in, or `package.module:factory` for a callable `factory(split, root, **options)`.
@@ -38,4 +39,5 @@ def read_split(name: str, split: str, root: Path, options: dict[str, Any]) -> In
             "others are named package.module:factory"
         )
     factory = import_factory("dataset", BUILT_IN.get(name, name))
-    return into_memory(call_factory("dataset", name, factory, split, root, **options), name)
+    made = call_factory("dataset", name, factory, split, root, **options)
+    return made if isinstance(made, Streamed) else into_memory(made, name)

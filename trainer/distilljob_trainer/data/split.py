@@ -1,13 +1,16 @@
-"""A dataset in memory, and batches of it.
+"""A split of a dataset, and batches of it.
 
 Shapes: N samples of a split, B of a batch, C channels, H height, W width, K classes.
 """
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any, Self
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from distilljob_core.softlabels.fingerprint import Fingerprint
@@ -59,11 +62,11 @@ class InMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """The training or the test set on one device; a sample's id is its position, 0..N-1."""
+class Split(ABC):
+    """The training or the test set; a sample's id is its position, 0..N-1."""
 
-    inputs: Inputs
     labels_N: Tensor
+    """On the device where batches are made."""
     normalization: Normalization | None
 
     @property
@@ -73,36 +76,76 @@ class Split:
 
     @property
     def device(self) -> torch.device:
-        """Where the samples lie and the batches are made."""
+        """Where batches are made."""
         return self.labels_N.device
 
     @property
     def preprocessing(self) -> str:
         """What a network sees of a sample, in words; part of the fingerprint."""
-        if isinstance(self.inputs, Tensor):
-            text = _describe(self.inputs)
-        else:
-            text = "; ".join(f"{name}: {_describe(tensor)}" for name, tensor in sorted(self.inputs.items()))
-        return f"{text} {self.normalization or 'as it is'}"
+        return f"{self.layout} {self.normalization or 'as it is'}"
+
+    def batches(self, ids: Sequence[Tensor], key: int | None = None) -> Iterator[tuple[Inputs, Tensor]]:
+        """Inputs and labels [B] of one batch after the other, normalized, on the split's device.
+
+        Args:
+            ids: of every batch, int64 [B].
+            key: of the augmentation's draws, together with the sample's id; None: samples as they are.
+        """
+        for ids_B, raw in zip(ids, self.raw(ids, key), strict=True):
+            inputs = raw if self.normalization is None else self.normalization(_image_batch(raw))
+            yield inputs, self.labels_N[ids_B.to(self.device, non_blocking=True)]
 
     def batch(self, ids_B: Tensor) -> tuple[Inputs, Tensor]:
         """Inputs and labels [B] of these ids, normalized, not augmented, on the split's device."""
-        ids_B = ids_B.to(self.device, non_blocking=True)
-        return self.normalized(_pick(self.inputs, ids_B)), self.labels_N[ids_B]
+        return next(self.batches([ids_B]))
 
-    def normalized(self, inputs: Inputs) -> Inputs:
-        """What the network is given for these raw inputs."""
-        return inputs if self.normalization is None else self.normalization(_images(inputs))
+    @property
+    @abstractmethod
+    def layout(self) -> str:
+        """Type and shape of a sample, in words."""
 
-    def to(self, device: torch.device) -> "Split":
+    @abstractmethod
+    def raw(self, ids: Sequence[Tensor], key: int | None) -> Iterator[Inputs]:
+        """Inputs of one batch after the other on the split's device, augmented if they are to be, not normalized."""
+
+    @abstractmethod
+    def contents(self) -> Iterator[bytes | NDArray[Any]]:
+        """What tells one sample from another, in the order of ids."""
+
+    @abstractmethod
+    def to(self, device: torch.device) -> Self:
         """The same split on another device."""
-        inputs = self.inputs
-        moved = (
-            inputs.to(device)
-            if isinstance(inputs, Tensor)
-            else {name: tensor.to(device) for name, tensor in inputs.items()}
-        )
-        return replace(self, inputs=moved, labels_N=self.labels_N.to(device))
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySplit(Split):
+    """All samples lie in tensors on the device where batches are made."""
+
+    inputs: Inputs
+    augmentation: Augmentation | None = None
+
+    @property
+    def layout(self) -> str:
+        """Type and shape of a sample, in words."""
+        return describe(self.inputs)
+
+    def raw(self, ids: Sequence[Tensor], key: int | None) -> Iterator[Inputs]:
+        """Pick samples; each is augmented alike in any batch and on any device."""
+        for ids_B in ids:
+            ids_B = ids_B.to(self.device, non_blocking=True)
+            picked = _pick(self.inputs, ids_B)
+            if key is None or self.augmentation is None:
+                yield picked
+            else:
+                yield self.augmentation(_image_batch(picked), ids_B, key)
+
+    def contents(self) -> Iterator[bytes | NDArray[Any]]:
+        """Samples as they lie in memory."""
+        return sample_bytes(self.inputs)
+
+    def to(self, device: torch.device) -> Self:
+        """The same split on another device."""
+        return replace(self, inputs=moved(self.inputs, device), labels_N=self.labels_N.to(device))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +159,6 @@ class Data:
     holdout_ids_N: Tensor
     """Ids of the training set that weigh and select the students, ascending, on the CPU."""
     class_names: tuple[str, ...]
-    augmentation: Augmentation | None
     train_fingerprint: Fingerprint
     evaluation_fingerprint: Fingerprint
 
@@ -130,17 +172,14 @@ class Data:
         """What a network sees of a sample, in words; augmentation is not part of it."""
         return self.train.preprocessing
 
-    def training_batch(self, ids_B: Tensor, *, cycle: int, epoch: int, seed: int) -> tuple[Inputs, Tensor]:
-        """Inputs and labels [B] of training samples, augmented and normalized.
+    def training_batches(
+        self, ids: Sequence[Tensor], *, cycle: int, epoch: int, seed: int
+    ) -> Iterator[tuple[Inputs, Tensor]]:
+        """Inputs and labels [B] of one batch of training samples after the other, augmented and normalized.
 
         A sample's augmentation is a function of (seed, cycle, epoch, id): the same in any batch, on any device.
         """
-        if self.augmentation is None:
-            return self.train.batch(ids_B)
-        ids_B = ids_B.to(self.train.device, non_blocking=True)
-        images_BCHW = _images(_pick(self.train.inputs, ids_B))
-        images_BCHW = self.augmentation(images_BCHW, ids_B, stream_key(Stream.AUGMENTATION, seed, cycle, epoch))
-        return self.train.normalized(images_BCHW), self.train.labels_N[ids_B]
+        return self.train.batches(ids, stream_key(Stream.AUGMENTATION, seed, cycle, epoch))
 
     def to(self, device: torch.device) -> "Data":
         """The same data with both splits on another device."""
@@ -156,19 +195,47 @@ def num_batches(num_samples: int, batch_size: int) -> int:
     return full + (rest >= 2)
 
 
+def are_images(inputs: Inputs) -> bool:
+    """Tell uint8 images [N, C, H, W], which may be normalized and augmented in batches, from other inputs."""
+    return isinstance(inputs, Tensor) and inputs.dtype == torch.uint8 and inputs.ndim == 4
+
+
+def scaled(inputs: Inputs) -> Normalization | None:
+    """Give what images are scaled to 0..1 by when nobody says more; None for other inputs."""
+    return Normalization((0.0,), (1.0,)) if are_images(inputs) else None
+
+
+def sample_bytes(inputs: Inputs) -> Iterator[bytes | NDArray[Any]]:
+    """Give the content of one sample after the other."""
+    if isinstance(inputs, Tensor):
+        return iter(inputs.numpy())
+    arrays = [tensor.numpy() for _, tensor in sorted(inputs.items())]
+    return (b"".join(array.tobytes() for array in sample) for sample in zip(*arrays, strict=True))
+
+
+def describe(inputs: Inputs) -> str:
+    """Say type and shape of a sample."""
+    if isinstance(inputs, Tensor):
+        return f"{str(inputs.dtype).removeprefix('torch.')} {list(inputs.shape[1:])}"
+    return "; ".join(f"{name}: {describe(tensor)}" for name, tensor in sorted(inputs.items()))
+
+
+def moved(inputs: Inputs, device: torch.device) -> Inputs:
+    """Bring inputs to a device."""
+    if isinstance(inputs, Tensor):
+        return inputs.to(device, non_blocking=True)
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}
+
+
 def _pick(inputs: Inputs, index: int | Tensor) -> Tensor | dict[str, Tensor]:
     if isinstance(inputs, Tensor):
         return inputs[index]
     return {name: tensor[index] for name, tensor in inputs.items()}
 
 
-def _images(inputs: Inputs) -> Tensor:
+def _image_batch(inputs: Inputs) -> Tensor:
     assert isinstance(inputs, Tensor), "only single image tensors are normalized or augmented"
     return inputs
-
-
-def _describe(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape[1:])}"
 
 
 @cache
