@@ -41,6 +41,11 @@ def drop_bn(num_classes: int) -> nn.Module:
     )
 
 
+def drop(num_classes: int) -> nn.Module:
+    """Dropout without BatchNorm."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, num_classes))
+
+
 class Noisy(nn.Module):
     """Draws from all three global generators, in every mode."""
 
@@ -97,6 +102,7 @@ def _quiet() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.BUILT_IN, "drop_bn", drop_bn)
+    monkeypatch.setitem(registry.BUILT_IN, "drop", drop)
     monkeypatch.setitem(registry.BUILT_IN, "noisy", Noisy)
 
 

@@ -3,10 +3,13 @@
 import hashlib
 import json
 import random
+import sys
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,8 +23,10 @@ from distilljob_core.exit_codes import ExitCode
 from distilljob_core.softlabels.codecs import codec
 from distilljob_core.spec.load import check_job
 from distilljob_core.spec.resolve import planned_epochs, resolve_students
-from distilljob_trainer import sealed, session
+from distilljob_trainer import numerics, sealed, session
 from distilljob_trainer.checkpoint import Checkpoints
+from distilljob_trainer.data import Streamed
+from distilljob_trainer.data.digits import digits
 from distilljob_trainer.journal import Journal
 from distilljob_trainer.leaving import Leaving, Left
 from distilljob_trainer.metrics import StudentMetrics
@@ -36,6 +41,21 @@ DROP = [{"name": "drop", "gpus": 0, "model": {"name": "drop_bn"}}]
 
 class Killed(Exception):
     pass
+
+
+class KilledOnceSaved(Checkpoints):
+    """Stands for a kill -9 right behind the first checkpoint of an attempt."""
+
+    def save(self, state, groups):
+        super().save(state, groups)
+        raise Killed
+
+
+class Unsaved(Checkpoints):
+    """Of an attempt that is killed before its first checkpoint is whole."""
+
+    def save(self, state, groups):
+        return 0
 
 
 class KillingAfter(Leaving):
@@ -67,7 +87,7 @@ class Bench:
         who = Identity(job_uid, self.student.name, 1, "pod-1")
         return session.Settings(Path(), who, "", None, Path(), self.directory, "127.0.0.1", 0, "cpu")
 
-    def attempt(self, *, leaving=None, interval_seconds=0.0) -> Run:
+    def attempt(self, *, leaving=None, checkpoints=Checkpoints, interval_seconds=0.0) -> Run:
         task, student, notes = session.prepare(self.spec, self.student, self.settings())
         task = replace(task, checkpoint_interval_seconds=interval_seconds)
         journal = Journal(self.directory / "metrics.jsonl", notes.journal_bytes)
@@ -78,7 +98,7 @@ class Bench:
             progress=progress,
             leaving=leaving or Leaving(),
             metrics=StudentMetrics(CollectorRegistry()),
-            checkpoints=Checkpoints(self.directory),
+            checkpoints=checkpoints(self.directory),
             journal=journal,
         )
         return Run(task, student, notes, around)
@@ -101,7 +121,11 @@ class Bench:
 def outcome(run: Run) -> tuple:
     """Everything that a resume must not change."""
     digest = hashlib.sha256()
-    for weights in (run.student.model.state_dict(), run.notes.selected_weights):
+    for weights in (
+        run.student.model.state_dict(),
+        run.student.answering.state_dict(),
+        run.notes.selected_weights,
+    ):
         for name, tensor in sorted(weights.items()):
             digest.update(name.encode() + tensor.numpy().tobytes())
     return digest.hexdigest(), run.notes.selection, run.notes.cycles, run.student.cursor
@@ -183,15 +207,78 @@ def test_a_network_may_draw_from_any_global_generator(bench):
     assert "Labeling" in kills, kills
 
 
-def test_adamw_resumes_exactly(bench):
-    changes = {"training": {"optimizer": {"kind": "AdamW", "learningRate": 0.01}}}
+class Drawing:
+    """Augments digits by draws from all global generators."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        x, y = self.dataset[index]
+        return x + 0.1 * (torch.rand(x.shape) + random.random() + np.random.rand()), y
+
+
+def streamed_digits(split, root, **options):
+    samples = digits(split, root, **options)
+    return Streamed(samples, samples.labels_N, samples.classes, augmented=Drawing(samples))
+
+
+OPTIMIZERS = ({"kind": "SGD"}, {"kind": "AdamW", "learningRate": 0.01})
+SCHEDULES = ({"kind": "MultiStep", "milestones": [0.3, 0.6]}, {"kind": "Cosine", "warmupEpochs": 1})
+NETWORKS = {(0, 0): "mlp_small", (0, 1): "drop", (1, 0): "cnn_bn_small", (1, 1): "drop_bn"}
+"""By BatchNorm and dropout."""
+
+
+@pytest.mark.parametrize("adamw", [0, 1], ids=["sgd", "adamw"])
+@pytest.mark.parametrize("cosine", [0, 1], ids=["multistep", "cosine"])
+@pytest.mark.parametrize("batchnorm", [0, 1], ids=["plain", "batchnorm"])
+def test_every_kind_of_state_survives_a_kill_behind_every_step(bench, monkeypatch, adamw, cosine, batchnorm):
+    """Orthogonal array L8: of these seven pairs of options, any two meet in each of their four combinations.
+
+    Optimizer, schedule, BatchNorm, dropout, moving average, precision, dataset in memory or streamed. Attempts are
+    killed by turns right behind their first checkpoint, and at some later place without one.
+    """
+    dropout, average, bfloat16, streams = (
+        adamw ^ cosine,
+        adamw ^ batchnorm,
+        cosine ^ batchnorm,
+        adamw ^ cosine ^ batchnorm,
+    )
+    # Where the CPU lacks bfloat16, torch computes it in software: slow, which is why it is refused, but as exact.
+    monkeypatch.setattr(numerics, "_has_bfloat16", lambda _device: True)
+    monkeypatch.setitem(sys.modules, "streams", SimpleNamespace(digits=streamed_digits))
+    changes = {
+        "dataset": {"name": "streams:digits" if streams else "digits"},
+        "method": {"burnInEpochs": 0, "distillEpochs": 1},
+        "training": {
+            "optimizer": OPTIMIZERS[adamw],
+            "schedule": SCHEDULES[cosine],
+            "emaDecay": 0.8 if average else None,
+            "precision": "BFloat16" if bfloat16 else "Float32",
+            "dataLoaderWorkers": 0,
+        },
+        "students": [{"name": "net", "gpus": 0, "model": {"name": NETWORKS[batchnorm, dropout]}}],
+    }
     expected = bench("whole", **changes).attempt()
     expected.train()
-    job = bench("killed", **changes)
-    assert job.killed_after(9) is not None
-    run = job.attempt()
-    assert run.student.cursor.steps > 0
-    run.train()
+    assert (expected.student.average is not None, expected.notes.numerics.precision) == (
+        bool(average),
+        "BFloat16" if bfloat16 else "Float32",
+    )
+    job, kills, steps = bench("killed", **changes), Counter(), set()
+    for checks in cycle(range(9)):
+        run = job.attempt(checkpoints=KilledOnceSaved)
+        steps.add(run.student.cursor.steps)
+        with suppress(Killed):
+            run.train()
+            break
+        if place := job.killed_after(checks, checkpoints=Unsaved):
+            kills[place[0]] += 1
+    assert steps == set(range(expected.student.cursor.steps + 1))
+    assert kills.keys() == {"Independent", "Distilling", "Evaluating", "Labeling"}, kills
     assert outcome(run) == outcome(expected)
 
 
