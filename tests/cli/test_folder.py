@@ -1,7 +1,9 @@
 import errno
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,23 @@ def test_a_folder_that_may_not_be_used_is_refused_in_words(tmp_path, monkeypatch
     monkeypatch.setattr(Path, name, refuse)
     with pytest.raises(BadInput, match="Permission denied; choose another folder"):
         use(RunFolder(tmp_path))
+
+
+def test_whoever_asks_learns_the_runners_process_and_holds_nothing(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.runner() is None
+    with folder.locked():
+        assert folder.runner() == str(os.getpid())
+    assert (tmp_path / "lock").exists()
+    assert folder.runner() is None
+
+
+def test_a_runner_waits_for_somebody_who_merely_asks(tmp_path):
+    folder = RunFolder(tmp_path)
+    with folder.locked():
+        pass
+    asking = (tmp_path / "lock").open("rb")
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    threading.Timer(0.1, asking.close).start()
+    with folder.locked():
+        assert folder.runner() == str(os.getpid())

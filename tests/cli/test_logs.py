@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from distilljob.local import failure, logs
+from distilljob.local import failure
 from distilljob.local.machine import last_words
 from distilljob.run_directory.folder import RunFolder
 from distilljob_core.conditions import Reason

@@ -89,8 +89,8 @@ class Logs:
             return
         if not known:
             raise self._nothing()
-        some = f"attempt {known[0]}" if len(known) == 1 else f"attempts {known[0]} to {known[-1]}"
-        raise NotFound(f"{self.name} has no log of attempt {attempt}; there is {some}")
+        there = f"is attempt {known[0]}" if len(known) == 1 else f"are attempts {known[0]} to {known[-1]}"
+        raise NotFound(f"{self.name} has no log of attempt {attempt}; there {there}")
 
     def path(self, attempt: int) -> Path:
         """Name the log of an attempt."""
