@@ -53,6 +53,7 @@ def _shape(job: DistillJob, data_root: Path) -> DataShape:
             holdout_fraction=wanted.holdout.fraction,
             holdout_maximum=wanted.holdout.maximum_samples,
             seed=job.spec.training.seed,
+            num_workers=0,
         )
     except DataError as error:
         raise BadInput("no estimate", [Problem("spec.dataset", str(error), "name its folder with --data")]) from None
