@@ -152,5 +152,5 @@ def soft_label_measured(
 
 
 def least_sure(p_BK: Tensor) -> int:
-    """Find the row with the highest entropy -sum p log p, the first of equals; on the CPU, so that all find the same."""
+    """Find the row with the highest entropy -sum p log p, the first of equals; on the CPU, so that all find one."""
     return int(torch.special.entr(p_BK.cpu().double()).sum(dim=1).argmax())

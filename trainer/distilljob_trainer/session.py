@@ -11,6 +11,7 @@ import structlog
 import torch
 from prometheus_client import CollectorRegistry, start_http_server
 
+from distilljob_core.artifacts import METRICS_FILE
 from distilljob_core.errors import SpecError
 from distilljob_core.exchange import Identity, SplitShape
 from distilljob_core.exit_codes import ExitCode
@@ -155,7 +156,7 @@ def _surround(
     stack.callback(heartbeats.join)
     stack.callback(leaving.request, ExitCode.DONE)
     log.info("joined", open=str(joined.open), resumed_at_step=student.cursor.steps)
-    journal = Journal(directory / "metrics.jsonl", notes.journal_bytes)
+    journal = Journal(directory / METRICS_FILE, notes.journal_bytes)
     stack.callback(journal.close)
     around = Surroundings(
         teacher=RemoteTeacher(client, directory, student.sums.device, _followed(progress, leaving, directory)),
