@@ -89,8 +89,10 @@ class Group:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
+def _as_torch_comes() -> None:
     torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = True
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import structlog.testing
 import torch
 from prometheus_client import CollectorRegistry
 
 from distilljob_aggregator.accumulator import Accumulator
-from distilljob_core.errors import Diverged, Mismatch
+from distilljob_core.errors import DeviceError, Diverged, Mismatch
 from distilljob_core.exchange import Identity
 from distilljob_core.exit_codes import ExitCode
 from distilljob_core.softlabels.codecs import codec
@@ -30,6 +31,7 @@ from distilljob_trainer.data.digits import digits
 from distilljob_trainer.journal import Journal
 from distilljob_trainer.leaving import Leaving, Left
 from distilljob_trainer.metrics import StudentMetrics
+from distilljob_trainer.numerics import Numerics
 from distilljob_trainer.progress import Progress
 from distilljob_trainer.run import Run
 from distilljob_trainer.surroundings import Surroundings
@@ -380,16 +382,57 @@ def test_another_jobs_checkpoint_is_refused(bench):
         session.prepare(job.spec, job.student, job.settings("uid-2"))
 
 
-def test_a_changed_machine_goes_on_but_says_so(bench):
+def changed_identity(job: Bench, **changes) -> Numerics:
+    """Let the newest checkpoint come from an attempt that computed otherwise; gives the identity that it stores."""
+    newest = max(job.directory.glob("checkpoint-*.json"))
+    body, tensors = sealed.read(newest)
+    body["numerics"] |= changes
+    sealed.write(newest, body, tensors)
+    return Numerics(**body["numerics"])
+
+
+@pytest.mark.parametrize(
+    "stored", [{"device": "NVIDIA H100"}, {"cpu_capability": "AVX2"}, {"torch": "2.0.0"}, {"cuda": "12.8"}], ids=str
+)
+def test_what_cannot_be_imposed_goes_on_and_is_never_called_exact_again(bench, stored):
     job = bench()
-    run = job.attempt()
-    run.notes.numerics = replace(run.notes.numerics, cpu_capability="SSE2", threads=2)
-    run.save()
+    assert job.killed_after(5) is not None
+    kept = changed_identity(job, **stored)
+    ((name, value),) = stored.items()
+    with structlog.testing.capture_logs() as logs:
+        resumed = job.attempt()
+    (warning,) = (line for line in logs if line["log_level"] == "warning")
+    (reason,) = warning["differing"]
+    assert reason.startswith(f"{name} was {value}, is ")
+    assert resumed.notes.inexact_reasons == (reason,)
+    assert resumed.notes.numerics == kept
+    assert resumed.student.cursor.steps > 0
+    resumed.save()
+    changed_identity(job, **{name: getattr(numerics.probe(torch.device("cpu"), "Float32"), name)})
+    assert job.attempt().notes.inexact_reasons == (reason,)
+
+
+def test_threads_and_precision_are_those_of_the_first_start(bench, monkeypatch):
+    monkeypatch.setattr(numerics, "_has_bfloat16", lambda _device: True)
+    job = bench()
+    assert job.killed_after(5) is not None
+    changed_identity(job, threads=2, precision="BFloat16")
     resumed = job.attempt()
-    now = resumed.notes.numerics
     assert torch.get_num_threads() == 2
-    assert [r.split(",")[0] for r in resumed.notes.inexact_reasons] == ["cpu_capability was SSE2"]
-    assert now == run.notes.numerics
+    with resumed.student.autocast():
+        assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == torch.bfloat16
+    assert resumed.notes.inexact_reasons == ()
+
+
+def test_a_device_that_lacks_the_precision_of_the_first_start_is_refused(bench, monkeypatch):
+    monkeypatch.setattr(numerics, "_has_bfloat16", lambda _device: False)
+    job = bench()
+    assert job.killed_after(5) is not None
+    changed_identity(job, precision="BFloat16")
+    with pytest.raises(DeviceError, match=r"this device \(cpu\) has no BFloat16") as error:
+        job.attempt()
+    assert error.value.exit_code == ExitCode.DEVICE
+    assert max(job.directory.glob("checkpoint-*.json")).exists()
 
 
 def test_the_schedule_is_the_one_of_the_first_start(bench, tree):

@@ -18,7 +18,12 @@ Precision = Literal["Float32", "BFloat16"]
 
 @dataclass(frozen=True, slots=True)
 class Numerics:
-    """Same numerics, same bits. Kept from the first start and imposed on later attempts."""
+    """Same numerics, same bits. Kept from the first start and imposed on later attempts.
+
+    Threads and precision can be imposed. Device and versions cannot, nor can the CPU's capability: ATEN_CPU_CAPABILITY
+    is read when torch is loaded and rules neither oneDNN nor MKL, so with it alone a run would be called exact and not
+    be it.
+    """
 
     device: str
     """cpu, or the model of the GPU."""
@@ -88,15 +93,17 @@ def impose(kept: Numerics, device: torch.device) -> list[str]:
     torch.set_num_threads(kept.threads)
     now = probe(device, choose_precision(kept.precision, device))
     differing = (field.name for field in fields(Numerics) if getattr(kept, field.name) != getattr(now, field.name))
-    return [f"{name} was {getattr(kept, name)}, is {getattr(now, name)}" for name in differing]
+    return [f"{name} was {getattr(kept, name) or 'none'}, is {getattr(now, name) or 'none'}" for name in differing]
 
 
 def prepare(device: torch.device, num_threads: int) -> None:
     """Set torch up for reproducible work; before any tensor is made."""
     torch.set_num_threads(num_threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)  # on the CPU too: threads race in gradients of x[index]
+    # Filling memory that a kernel overwrites costs time, and no result may depend on it.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it at its first use
-        torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
 
 
