@@ -1,17 +1,22 @@
 """From events to a time line: attempts as spans, what ended them, rounds that closed, times without a runner."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
-from distilljob.run_directory.events import RunEvent
+from distilljob.run_directory.events import RunEvent, RunReason
 from distilljob_core.conditions import Reason
+
+KILLED: Final = 137
+"""128 + SIGKILL."""
+_EXITED: Final = re.compile(r"\bexited (\d+)")
 
 ENDS: Final = {
     Reason.STUDENT_DONE: "done",
     Reason.STUDENT_PARKED: "parked",
     Reason.STUDENT_CRASHED: "crash",
-    Reason.STUDENT_OUT_OF_MEMORY: "crash",
     Reason.STUDENT_DIVERGED: "crash",
     Reason.STUDENT_HUNG: "hang",
     Reason.STUDENT_EXITED_EARLY: "early exit",
@@ -19,9 +24,9 @@ ENDS: Final = {
     Reason.STUDENT_DELETED: "lost",
     Reason.STUDENT_DROPPED: "dropped",
 }
-"""What an attempt's end is called here, by the event that tells it."""
+"""What an attempt's end is called here, by the event that tells it; a crash by SIGKILL is a kill."""
 
-FAULTS: Final = ("crash", "hang", "early exit", "lost", "dropped")
+FAULTS: Final = ("crash", "kill", "hang", "early exit", "lost", "dropped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +38,7 @@ class Attempt:
     begin_seconds: float
     end_seconds: float
     end: str
-    """done, parked, crash, hang, early exit, lost, dropped; stopped with the runner; "open" when nobody saw an end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """Something that concerns the whole run."""
-
-    at_seconds: float
-    kind: str
-    """round closed, runner started, runner stopped, aggregator ended, failed."""
-    message: str
+    """done, parked, a fault; stopped = with its runner; unseen = nobody saw an end, or it has none yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +46,13 @@ class TimeLine:
     """A run from its first event to its last."""
 
     attempts: tuple[Attempt, ...]
-    moments: tuple[Moment, ...]
+    """By start."""
+    round_closes: tuple[float, ...]
+    aggregator_ends: tuple[float, ...]
+    """Those that nobody asked for."""
+    gaps: tuple[tuple[float, float], ...]
+    """Times without a runner."""
     span_seconds: float
-
-
-_MOMENTS: Final = {
-    "RoundClosed": "round closed",
-    "RunnerStarted": "runner started",
-    "RunnerStopped": "runner stopped",
-    "AggregatorEnded": "aggregator ended",
-}
 
 
 def elapsed(events: Sequence[RunEvent]) -> list[float]:
@@ -74,34 +66,42 @@ def elapsed(events: Sequence[RunEvent]) -> list[float]:
 def time_line(events: Sequence[RunEvent]) -> TimeLine:
     """Lay the events of a run out in time."""
     times = elapsed(events)
-    span_seconds = times[-1] if times else 0.0
-    open_attempts: dict[str, Attempt] = {}
-    attempts: list[Attempt] = []
-
-    def close(students: list[str], at_seconds: float, end: str) -> None:
-        ended = [open_attempts.pop(student) for student in students if student in open_attempts]
-        attempts.extend(replace(attempt, end_seconds=at_seconds, end=end) for attempt in ended)
-
-    for event, at_seconds in zip(events, times, strict=True):
-        if event.student and event.reason == Reason.STUDENT_STARTED:
-            close([event.student], at_seconds, "open")
-            open_attempts[event.student] = _begun(event, at_seconds)
-        elif event.student and event.reason in ENDS:
-            close([event.student], at_seconds, ENDS[Reason(event.reason)])
-        elif event.reason in ("RunnerStarted", "RunnerStopped"):
-            close(list(open_attempts), at_seconds, "stopped")
-    close(list(open_attempts), span_seconds, "open")
-    attempts.sort(key=lambda attempt: (attempt.begin_seconds, attempt.student))
-    return TimeLine(tuple(attempts), tuple(_moments(events, times)), span_seconds)
+    pairs = list(zip(events, times, strict=True))
+    attempts = sorted(_attempts(pairs), key=lambda attempt: (attempt.begin_seconds, attempt.student))
+    return TimeLine(
+        attempts=tuple(attempts),
+        round_closes=tuple(at for event, at in pairs if event.reason == RunReason.ROUND_CLOSED),
+        aggregator_ends=tuple(at for event, at in pairs if event.reason == RunReason.AGGREGATOR_ENDED),
+        gaps=tuple(_gaps(pairs)),
+        span_seconds=times[-1] if times else 0.0,
+    )
 
 
-def _begun(event: RunEvent, at_seconds: float) -> Attempt:
-    last_word = event.message.rpartition(" ")[2]
-    number = event.attempt or (int(last_word) if last_word.isdecimal() else 1)
-    return Attempt(event.student or "", number, at_seconds, at_seconds, "open")
+def _attempts(pairs: Sequence[tuple[RunEvent, float]]) -> Iterator[Attempt]:
+    at_work: dict[str, Attempt] = {}
+    before_seconds = 0.0
+    for event, at_seconds in pairs:
+        if event.reason == RunReason.RUNNER_STARTED:  # whoever is still at work lost its runner unseen
+            yield from (replace(attempt, end_seconds=before_seconds) for attempt in at_work.values())
+            at_work.clear()
+        elif event.reason == RunReason.RUNNER_STOPPED:
+            yield from (replace(one, end_seconds=at_seconds, end="stopped") for one in at_work.values())
+            at_work.clear()
+        elif event.student is not None and event.reason == Reason.STUDENT_STARTED:
+            at_work[event.student] = Attempt(event.student, event.attempt or 1, at_seconds, at_seconds, "unseen")
+        elif event.student in at_work and event.reason in ENDS:
+            yield replace(at_work.pop(event.student), end_seconds=at_seconds, end=_end(event))
+        before_seconds = at_seconds
+    yield from (replace(attempt, end_seconds=before_seconds) for attempt in at_work.values())
 
 
-def _moments(events: Sequence[RunEvent], times: Sequence[float]) -> Iterator[Moment]:
-    for event, at_seconds in zip(events, times, strict=True):
-        if event.reason in _MOMENTS:
-            yield Moment(at_seconds, _MOMENTS[event.reason], event.message)
+def _end(event: RunEvent) -> str:
+    end = ENDS[Reason(event.reason)]
+    code = _EXITED.search(event.message)
+    return "kill" if end == "crash" and code and int(code[1]) == KILLED else end
+
+
+def _gaps(pairs: Sequence[tuple[RunEvent, float]]) -> Iterator[tuple[float, float]]:
+    for (_, before_seconds), (event, at_seconds) in pairwise(pairs):
+        if event.reason == RunReason.RUNNER_STARTED:
+            yield before_seconds, at_seconds

@@ -20,8 +20,9 @@ class Cast:
     """best, median or worst, by run and student; empty where all are shown."""
 
     def loud(self, run: Run) -> list[Student]:
-        """List the students to be drawn in color, in spec order."""
-        return [student for student in run.students if not self.looks[student.name].is_quiet]
+        """List the students to be drawn in color, in spec order; of many, best to worst."""
+        own = {student.name: student for student in run.students}
+        return [own[name] for name, look in self.looks.items() if name in own and not look.is_quiet]
 
     def title(self, run: Run, student: str) -> str:
         """Name a student in a legend."""
@@ -30,20 +31,18 @@ class Cast:
 
     def stand_ins(self, run: Run) -> list[Student]:
         """List whom figures of one student each are made for."""
-        roles = [student for student in run.students if (run.label, student.name) in self.roles]
-        return roles or self.loud(run)
+        loud = self.loud(run)
+        return [student for student in loud if (run.label, student.name) in self.roles] or loud
 
 
 def cast(runs: Sequence[Run]) -> Cast:
     """Give every student of some runs its look."""
     names = list(dict.fromkeys(student.name for run in runs for student in run.students))
     roles = {(run.label, name): role for run in runs if len(run.students) > MANY for name, role in _roles(run).items()}
-    if len(names) > MANY:
-        named = {name for _, name in roles}
-        loud = [name for name in names if name in named] or names[:MANY]
-    else:
-        loud = names
-    looks = {name: _look(loud.index(name)) if name in loud else Look("", is_quiet=True) for name in names}
+    singled_out = list(dict.fromkeys(name for _, name in roles))
+    loud = names if len(names) <= MANY else singled_out or names[:MANY]
+    looks = {name: _look(index) for index, name in enumerate(loud)}
+    looks |= {name: Look("", is_quiet=True) for name in names if name not in looks}
     return Cast(looks, roles)
 
 
@@ -54,4 +53,4 @@ def _look(index: int) -> Look:
 def _roles(run: Run) -> dict[str, str]:
     """Name the best, the median and the worst student by final test accuracy; ties by spec order."""
     ranked = sorted(run.students, key=lambda student: -(student.final_accuracy() or 0.0))
-    return {ranked[-1].name: "worst", ranked[len(ranked) // 2].name: "median", ranked[0].name: "best"}
+    return {ranked[0].name: "best", ranked[len(ranked) // 2].name: "median", ranked[-1].name: "worst"}

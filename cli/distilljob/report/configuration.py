@@ -20,7 +20,7 @@ def beyond_defaults(job: DistillJob) -> Table:
 def differences(runs: Sequence[Run]) -> Table:
     """List every field of the spec in which runs differ, a column for each run."""
     flat = [fields(run.job) for run in runs]
-    paths = dict.fromkeys(path for one in flat for path in one)
+    paths = dict.fromkeys(path for run in runs for path, _ in beyond_defaults(run.job).rows)
     rows = [(path, *(one.get(path, "–") for one in flat)) for path in paths]
     return Table.of(("field", *(run.label for run in runs)), [row for row in rows if len(set(row[1:])) > 1])
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -11,16 +10,17 @@ from distilljob.errors import BadInput, NotFound
 from distilljob.report.run import Run, Student
 from distilljob.run_directory.events import RunEvent
 from distilljob.run_directory.folder import RunFolder
+from distilljob.run_directory.memory import read_memory
 from distilljob.run_directory.result import LocalResult, read_result
-from distilljob_core.lifecycle.model import JobState, state_from_json
+from distilljob_core.artifacts import METRICS_FILE, metrics_file, network_file
+from distilljob_core.lifecycle.model import JobState
+from distilljob_core.lifecycle.restarts import cut_message
 from distilljob_core.measurements import Measured, read_measurements, read_merged_measurements
 from distilljob_core.spec.base import Problem
 from distilljob_core.spec.job import DistillJob
 from distilljob_core.spec.load import load_job
 from distilljob_core.spec.problems import SpecProblems
 from distilljob_core.spec.resolve import ResolvedStudent, resolve_students
-
-_HINT: Final = "use the distilljob that made the run, or put back a copy of the file"
 
 
 def load_runs(roots: Sequence[Path]) -> list[Run]:
@@ -54,7 +54,8 @@ def load_run(root: Path, label: str) -> Run:
         )
     job = _read_job(folder)
     result = _read_result(folder)
-    state, settings = _read_state(folder)
+    memory = read_memory(folder)
+    state = memory.state if memory else None
     events, unread_events = _read_events(folder.events)
     students = resolve_students(job.spec)
     measured, unread_lines = _read_metrics(folder, [student.name for student in students])
@@ -65,7 +66,7 @@ def load_run(root: Path, label: str) -> Run:
         students=tuple(_student(folder, student, result, state, measured) for student in students),
         result=result,
         state=state,
-        settings=settings,
+        settings=memory.settings if memory else {},
         events=tuple(events),
         notes=tuple(_notes({folder.metrics.name: unread_lines, folder.events.name: unread_events})),
     )
@@ -85,7 +86,7 @@ def _read_metrics(folder: RunFolder, students: Sequence[str]) -> tuple[Mapping[s
         return merged.known, len(merged.unreadable)
     measured, unread = {}, 0
     for student in students:
-        own = (folder.results / f"{student}-metrics.jsonl", folder.root / "checkpoints" / student / "metrics.jsonl")
+        own = (folder.results / metrics_file(student), folder.root / "checkpoints" / student / METRICS_FILE)
         path = next((path for path in own if path.exists()), None)
         if path is not None:
             read = read_measurements(path.read_bytes())
@@ -119,7 +120,7 @@ def _student(
         measured=tuple(measured.get(resolved.name, ())),
         result=results.get(resolved.name),
         state=state.students.get(resolved.name) if state else None,
-        classes=_classes(folder.results / f"{resolved.name}.json"),
+        classes=_classes(folder.results / network_file(resolved.name)),
     )
 
 
@@ -140,7 +141,9 @@ def _read_job(folder: RunFolder) -> DistillJob:
     try:
         return load_job(folder.snapshot.read_text(encoding="utf-8"))
     except (SpecProblems, UnicodeDecodeError) as error:
-        raise _damaged(folder.snapshot, "is not a job that this version knows", error) from None
+        message = f"is not a job that this version knows: {cut_message(str(error))}"
+        hint = "use the distilljob that made the run, or put back a copy of the file"
+        raise BadInput("the run cannot be read", [Problem(str(folder.snapshot), message, hint)]) from None
 
 
 def _read_result(folder: RunFolder) -> LocalResult | None:
@@ -148,18 +151,3 @@ def _read_result(folder: RunFolder) -> LocalResult | None:
         return read_result(folder)
     except FileNotFoundError:
         return None
-
-
-def _read_state(folder: RunFolder) -> tuple[JobState | None, dict[str, Any]]:
-    try:
-        stored = json.loads(folder.state.read_bytes())
-        return state_from_json(stored["lifecycle"]), dict(stored["settings"])
-    except FileNotFoundError:
-        return None, {}
-    except (ValueError, KeyError, TypeError) as error:  # pydantic's ValidationError is a ValueError
-        raise _damaged(folder.state, "is not what a runner wrote", error) from None
-
-
-def _damaged(path: Path, what: str, error: Exception) -> BadInput:
-    message = f"{what}: {' '.join(str(error).split())[:256]}"
-    return BadInput("the run cannot be read", [Problem(str(path), message, _HINT)])

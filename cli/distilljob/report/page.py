@@ -5,7 +5,7 @@ from importlib.metadata import version
 from importlib.resources import files
 
 from jinja2 import DictLoader, Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from distilljob.report import configuration, tables, verdicts
 from distilljob.report.cast import cast
@@ -33,8 +33,21 @@ def render(runs: Sequence[Run]) -> str:
 
 
 def _environment() -> Environment:
-    loader = DictLoader({"page": _resource("page.html.j2")})
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=DictLoader({"page": _resource("page.html.j2")}),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["code"] = _with_code
+    return environment
+
+
+def _with_code(text: str) -> Markup:
+    """Set what stands between backticks as code."""
+    parts = text.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(p) if at % 2 else escape(p) for at, p in enumerate(parts))
 
 
 def _resource(name: str) -> str:

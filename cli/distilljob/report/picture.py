@@ -47,6 +47,8 @@ def css(placeholder: str) -> str:
 class Picture:
     """One figure."""
 
+    name: str
+    """Unique on the page."""
     title: str
     """What is seen."""
     svg: Markup

@@ -24,7 +24,8 @@ class Section:
     name: str
     title: str
     about: str
-    figures: tuple[tuple[str, Picture], ...]
+    rows: tuple[tuple[tuple[str, Picture], ...], ...]
+    """One row for a single run; of several, one for each figure, so that its runs stand side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,14 @@ def sections(runs: Sequence[Run], cast: Cast) -> list[Section]:
 
 
 def _section(runs: Sequence[Run], cast: Cast, heading: _Heading) -> Section:
-    drawn = [
-        (run.label, picture)
-        for index, run in enumerate(runs)
-        for picture in heading.draw(run, cast, f"{heading.name}-{index}")
-        if picture is not None
-    ]
-    return Section(heading.name, heading.title, heading.about, tuple(drawn))
+    rows: dict[str, list[tuple[str, Picture]]] = {}
+    for index, run in enumerate(runs):
+        prefix = f"{heading.name}-{index}"
+        for picture in heading.draw(run, cast, prefix):
+            if picture is not None:
+                slot = picture.name.removeprefix(prefix) if len(runs) > 1 else ""
+                rows.setdefault(slot, []).append((run.label, picture))
+    return Section(heading.name, heading.title, heading.about, tuple(map(tuple, rows.values())))
 
 
 def _learning(run: Run, cast: Cast, name: str) -> Iterator[Picture | None]:

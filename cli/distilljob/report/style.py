@@ -36,6 +36,7 @@ HEIGHT_INCHES: Final = 2.8
 
 PARAMETERS: Final[dict[str, Any]] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "text.color": INK,

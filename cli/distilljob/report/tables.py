@@ -6,6 +6,7 @@ from typing import Final
 from distilljob.report.picture import Table
 from distilljob.report.run import Run, Student
 from distilljob.report.words import listed, percent, points, seconds
+from distilljob.run_directory.events import RunEvent, RunReason
 from distilljob_core.measurements import EpochMeasured
 from distilljob_core.results import EnsembleOutcome, StudentResult
 
@@ -146,9 +147,15 @@ def _facts(run: Run) -> dict[str, str]:
         facts["threads"] = str(run.settings["threads"])
     if "device" not in facts and "device" in run.settings:
         facts["device, asked for"] = str(run.settings["device"])
+    if versions := dict.fromkeys(_version(event) for event in run.events if event.reason == RunReason.RUNNER_STARTED):
+        facts["distilljob"] = ", ".join(versions)
     facts["seed"] = str(run.job.spec.training.seed)
     facts["seeds of students"] = ", ".join(f"{student.name} {student.seed}" for student in run.students[:16])
     return {name: value or "none" for name, value in facts.items()}
+
+
+def _version(event: RunEvent) -> str:
+    return event.message.rpartition("distilljob ")[2]
 
 
 def _by_student(values: dict[str, str]) -> str:

@@ -11,7 +11,7 @@ def percent(ratio: float | None) -> str:
 
 def points(ratio: float) -> str:
     """Write a difference of two shares, in percentage points with its sign."""
-    return f"{100 * ratio:+.2f}".replace("-", "−")
+    return f"{100 * ratio:+.2f}".replace("-", "−") if abs(ratio) >= 5e-5 else "0.00"
 
 
 def nats(value: float | None) -> str:

@@ -35,6 +35,7 @@ def accuracy(run: Run, cast: Cast, name: str) -> Picture | None:
     cut = f" The axis begins at {percent(bottom)}; the lowest value is {percent(low)}." if low < bottom else ""
     title = lead(students)
     return Picture(
+        name=name,
         title=title,
         svg=draw(name, f"Line chart of test accuracy per epoch. {title}", paint),
         caption=f"Test accuracy after every epoch, before any selection.{cut}",

@@ -20,13 +20,13 @@ FEW: Final = 10
 
 def calibration(run: Run, cast: Cast, name: str) -> Iterator[Picture]:
     """Draw one diagram for each student that is shown, and one for the ensemble."""
-    for index, student in enumerate(cast.stand_ins(run)):
+    for student in cast.stand_ins(run):
         for measured in _last(student.of(ReliabilityMeasured), "student"):
             title = cast.title(run, student.name)
-            yield _diagram(title, cast.looks[student.name].color or INK, measured.bins, f"{name}-{index}")
+            yield _diagram(title, cast.looks[student.name].color or INK, measured.bins, f"{name}-{student.name}")
     for student in run.students:
         for measured in _last(student.of(ReliabilityMeasured), "ensemble"):
-            yield _diagram("The ensemble", INK, measured.bins, f"{name}-ensemble")
+            yield _diagram("The ensemble", INK, measured.bins, f"{name}--ensemble")
             return
 
 
@@ -66,6 +66,7 @@ def _diagram(who: str, color: str, bins: Sequence[ReliabilityBin], name: str) ->
 
     title = _title(who, full, total)
     return Picture(
+        name=name,
         title=title,
         svg=draw(name, f"Reliability diagram. {title}", paint),
         caption=f"{total:,} test samples in {len(bins)} bins; points grow with a bin's samples, faint below {FEW}.",

@@ -41,6 +41,7 @@ def gain(run: Run, name: str) -> Picture | None:
 
     title = _title(cycles)
     return Picture(
+        name=name,
         title=title,
         svg=draw(name, f"Teacher gain by cycle. {title}", paint),
         caption="Hold-out accuracy of the cycle's teacher minus that of its best student. Above zero the teacher knows "

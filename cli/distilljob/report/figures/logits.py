@@ -36,6 +36,7 @@ def logits(run: Run, cast: Cast, name: str) -> Picture | None:
 
     title = _title(run)
     return Picture(
+        name=name,
         title=title,
         svg=draw(name, f"Range of logits by cycle and student. {title}", paint),
         caption="Smallest to largest logit on the hold-out, when the network labels a cycle. One temperature softens a "

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from distilljob.report.cast import Cast
 from distilljob.report.figures.phases import Value, epoch_keys, epoch_table, plot_epochs, with_epochs
@@ -35,10 +36,15 @@ def _picture(run: Run, cast: Cast, term: _Term, students: list[Student], name: s
     def paint(axes: Axes) -> None:
         plot_epochs(axes, run, cast, term.value)
         axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_ylabel(term.axis)
 
     title = term.title(students)
     return Picture(
+        name=name,
         title=title,
         svg=draw(name, f"Line chart, {term.axis} per epoch. {title}", paint),
         caption=term.caption,

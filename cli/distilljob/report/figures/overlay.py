@@ -42,6 +42,7 @@ def _gains(runs: Sequence[Run]) -> Iterator[Picture]:
     last = max(cycle.cycle for cycles in found.values() for cycle in cycles)
     by_run = {index: {cycle.cycle: points(cycle.teacher_gain) for cycle in cycles} for index, cycles in found.items()}
     yield Picture(
+        name="overlay-gain",
         title=title,
         svg=draw("overlay-gain", f"Teacher gain by cycle and run. {title}", paint),
         caption="Hold-out accuracy of the cycle's teacher minus that of its best student, in each run.",
@@ -54,7 +55,7 @@ def _gains(runs: Sequence[Run]) -> Iterator[Picture]:
 
 
 def _accuracies(runs: Sequence[Run], cast: Cast) -> Iterator[Picture]:
-    for number, (name, look) in enumerate(cast.looks.items()):
+    for name, look in cast.looks.items():
         found = {
             index: epochs
             for index, run in enumerate(runs)
@@ -62,7 +63,7 @@ def _accuracies(runs: Sequence[Run], cast: Cast) -> Iterator[Picture]:
             if student.name == name and (epochs := student.of(EpochMeasured))
         }
         if len(found) > 1 and not look.is_quiet:
-            yield _accuracy(runs, name, look.color, found, f"overlay-{number}")
+            yield _accuracy(runs, name, look.color, found, f"overlay-{name}")
 
 
 def _accuracy(
@@ -87,6 +88,7 @@ def _accuracy(
     last = max(epochs[-1].epoch for epochs in found.values())
     rows = [(str(n), *(percent(track.get(n)) for track in by_run.values())) for n in range(1, last + 1)]
     return Picture(
+        name=name,
         title=title,
         svg=draw(name, f"Test accuracy of {student} per epoch and run. {title}", paint),
         caption=f"Test accuracy of {student} after every epoch, in each run that has a student of this name."

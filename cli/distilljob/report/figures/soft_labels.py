@@ -22,9 +22,9 @@ def soft_labels(run: Run, cast: Cast, name: str) -> Iterator[Picture]:
     """Draw the last cycle's sample for each student that is shown."""
     found = [(student, measured[-1]) for student in cast.stand_ins(run) if (measured := student.of(SoftLabelMeasured))]
     top = max((max(*seen.student_sharp, *seen.teacher_soft) for _, seen in found), default=1.0)
-    for index, (student, seen) in enumerate(found):
+    for student, seen in found:
         look, title = cast.looks[student.name], cast.title(run, student.name)
-        yield _picture(student, title, look.color, seen, top, f"{name}-{index}")
+        yield _picture(student, title, look.color, seen, top, f"{name}-{student.name}")
 
 
 def _picture(student: Student, who: str, color: str, seen: SoftLabelMeasured, top: float, name: str) -> Picture:
@@ -52,6 +52,7 @@ def _picture(student: Student, who: str, color: str, seen: SoftLabelMeasured, to
     )
     left_out = len(seen.teacher_soft) - len(classes)
     return Picture(
+        name=name,
         title=title,
         svg=draw(name, f"Bar chart of class probabilities for one sample. {title}", paint),
         caption=f"Training sample {seen.sample}, of class {_class_name(student, seen.label)}."

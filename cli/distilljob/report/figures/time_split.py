@@ -62,6 +62,7 @@ def time_split(run: Run, cast: Cast, name: str) -> Picture | None:
     title = f"{longest.name} waits longest at the barrier: {seconds(_waited(longest))}, {100 * share:.1f} % of its time"
     left_out = "" if len(shown) == len(students) else f" Shown are {len(shown)} of {len(students)} students."
     return Picture(
+        name=name,
         title=title,
         svg=draw(name, f"Stacked bars of time by activity. {title}", paint, 1.1 + 0.34 * len(shown)),
         caption=f"Seconds over all attempts, as each student counted them; percent of its own time.{left_out}",

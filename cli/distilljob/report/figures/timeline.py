@@ -1,5 +1,6 @@
 """Attempts, faults and rounds on one time line."""
 
+from collections import Counter
 from typing import Any, Final
 
 from matplotlib.axes import Axes
@@ -13,7 +14,16 @@ from distilljob.report.svg import draw
 from distilljob.report.words import counted, listed, moment, seconds
 
 MANY_ROWS: Final = 16
-_MARKS: Final = {"crash": "X", "hang": "s", "early exit": "^", "lost": "v", "dropped": "P", "parked": "|"}
+_MARKS: Final = {
+    "crash": ("X", "✖"),
+    "kill": ("D", "◆"),
+    "hang": ("s", "■"),
+    "early exit": ("^", "▲"),
+    "lost": ("v", "▼"),
+    "dropped": ("P", "✚"),
+    "parked": ("|", "❘"),
+}
+"""matplotlib's marker and a letter that looks like it, by what ended an attempt."""
 
 
 def timeline(run: Run, cast: Cast, name: str) -> Picture | None:
@@ -21,15 +31,11 @@ def timeline(run: Run, cast: Cast, name: str) -> Picture | None:
     line = time_line(run.events)
     if not line.attempts:
         return None
-    faulty = {attempt.student for attempt in line.attempts if attempt.end in FAULTS}
-    shown = [student.name for student in run.students]
-    if len(shown) > MANY_ROWS:
-        told = {student.name for student in cast.stand_ins(run)} | faulty
-        shown = [student for student in shown if student in told][:MANY_ROWS]
+    shown = _shown(run, cast, line)
     scale, unit = _unit(line.span_seconds)
 
     def paint(axes: Axes) -> None:
-        _paint_moments(axes, line, scale)
+        _paint_run(axes, line, scale)
         for attempt in line.attempts:
             if attempt.student in shown:
                 _paint_attempt(axes, shown.index(attempt.student), attempt, cast, scale)
@@ -42,12 +48,24 @@ def timeline(run: Run, cast: Cast, name: str) -> Picture | None:
     title = _title(line)
     left_out = "" if len(shown) == len(run.students) else f" Shown are {len(shown)} of {len(run.students)} students."
     return Picture(
+        name=name,
         title=title,
         svg=draw(name, f"Time line of attempts. {title}", paint, 1.0 + 0.34 * len(shown)),
-        caption=f"A bar is one attempt, labeled with its number from the second on.{left_out}",
+        caption="A bar is one attempt, with its number from the second on; every new one goes on from the last "
+        f"checkpoint.{left_out}",
         table=_table(run),
         keys=_keys(line),
     )
+
+
+def _shown(run: Run, cast: Cast, line: TimeLine) -> list[str]:
+    """Name the students that have a row: of many, those that stand for all and those that something happened to."""
+    names = [student.name for student in run.students]
+    if len(names) <= MANY_ROWS:
+        return names
+    told = {student.name for student in cast.stand_ins(run)}
+    told |= {attempt.student for attempt in line.attempts if attempt.end in FAULTS}
+    return [name for name in names if name in told][:MANY_ROWS]
 
 
 def _unit(span_seconds: float) -> tuple[float, str]:
@@ -60,69 +78,57 @@ def _paint_attempt(axes: Axes, row: int, attempt: Attempt, cast: Cast, scale: fl
     begin, end = attempt.begin_seconds / scale, attempt.end_seconds / scale
     color = cast.looks[attempt.student].color or MUTED
     ragged: dict[str, Any] = {"facecolor": PAPER, "hatch": "....", "edgecolor": color, "linewidth": 0.8}
-    look = ragged if attempt.end == "open" else {"facecolor": color}
-    axes.barh(row, end - begin, left=begin, height=0.5, zorder=2.5, **look)
+    whole: dict[str, Any] = {"facecolor": color, "edgecolor": PAPER, "linewidth": 0.8}
+    axes.barh(row, end - begin, left=begin, height=0.5, zorder=2.5, **(ragged if attempt.end == "unseen" else whole))
     if attempt.number > 1:
-        axes.annotate(
-            str(attempt.number), (begin, row), (2, 0), textcoords="offset points", va="center", color=PAPER, zorder=4
-        )
+        where: Any = {"textcoords": "offset points", "va": "center"}
+        axes.annotate(str(attempt.number), (begin, row), (9, 0), **where, color=PAPER, zorder=4)
     if attempt.end in _MARKS:
-        is_fault = attempt.end in FAULTS
-        axes.plot(
-            [end],
-            [row],
-            _MARKS[attempt.end],
-            color=BAD if is_fault else INK,
-            markersize=7,
-            clip_on=False,
-            zorder=5,
-            markeredgecolor=PAPER if is_fault else INK,
-        )
+        marker, color = _MARKS[attempt.end][0], BAD if attempt.end in FAULTS else INK
+        axes.plot([end], [row], marker, color=color, markersize=8, markeredgecolor=PAPER, clip_on=False, zorder=5)
 
 
-def _paint_moments(axes: Axes, line: TimeLine, scale: float) -> None:
-    stopped: float | None = None
-    for one in line.moments:
-        at = one.at_seconds / scale
-        if one.kind == "round closed":
-            axes.axvline(at, color=MUTED, linewidth=0.8, zorder=1)
-        elif one.kind == "aggregator ended":
-            axes.axvline(at, color=BAD, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
-        elif one.kind == "runner stopped":
-            stopped = at
-        elif stopped is not None:
-            axes.axvspan(stopped, at, facecolor=GRID, zorder=0.5)
-            stopped = None
+def _paint_run(axes: Axes, line: TimeLine, scale: float) -> None:
+    """Draw what concerns everybody."""
+    for at_seconds in line.round_closes:
+        axes.axvline(at_seconds / scale, color=MUTED, linewidth=0.8, zorder=1)
+    for at_seconds in line.aggregator_ends:
+        axes.axvline(at_seconds / scale, color=BAD, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
+    for begin_seconds, end_seconds in line.gaps:
+        axes.axvspan(begin_seconds / scale, end_seconds / scale, facecolor=GRID, zorder=0.5)
 
 
 def _keys(line: TimeLine) -> tuple[Key, ...]:
-    names = {"X": "✖", "s": "■", "^": "▲", "v": "▼", "P": "✚", "|": "❘"}
-    ends = dict.fromkeys(attempt.end for attempt in line.attempts if attempt.end in _MARKS)
-    kinds = {one.kind for one in line.moments}
-    keys = [Key(f"{names[_MARKS[end]]} {end}", css(BAD if end in FAULTS else INK), kind="text") for end in ends]
-    if "round closed" in kinds:
-        keys.append(Key("round closed", css(MUTED)))
-    if "aggregator ended" in kinds:
-        keys.append(Key("aggregator ended", css(BAD), "2,2"))
-    if any(one.kind == "runner started" and one.at_seconds > 0 for one in line.moments):
+    ends = dict.fromkeys(attempt.end for attempt in line.attempts)
+    keys = [_mark_key(end) for end in ends if end in _MARKS]
+    if "unseen" in ends:
+        keys.append(Key("end not seen", css(MUTED), kind="outline"))
+    if line.round_closes:
+        keys.append(Key("round closed", css(MUTED), kind="tick"))
+    if line.aggregator_ends:
+        keys.append(Key("aggregator ended", css(BAD), kind="tick"))
+    if line.gaps:
         keys.append(Key("no runner", css(GRID), kind="patch"))
     return tuple(keys)
+
+
+def _mark_key(end: str) -> Key:
+    return Key(f"{_MARKS[end][1]} {end}", css(BAD if end in FAULTS else INK), kind="text")
 
 
 def _title(line: TimeLine) -> str:
     faults = [attempt for attempt in line.attempts if attempt.end in FAULTS]
     if not faults:
         return f"No attempt failed in {seconds(line.span_seconds)}"
-    kinds = [
-        f"{sum(fault.end == kind for fault in faults)} {kind}" for kind in FAULTS if kind in {f.end for f in faults}
-    ]
+    counts = Counter(fault.end for fault in faults)
+    kinds = [f"{counts[kind]} × {kind}" for kind in FAULTS if kind in counts]
     hit = dict.fromkeys(fault.student for fault in faults)
     return f"{counted(len(faults), 'attempt')} failed ({listed(kinds)}): {listed(list(hit))}"
 
 
 def _table(run: Run) -> Table:
     rows = [
-        (moment(event.timestamp_seconds), f"{at:,.1f}", event.student or "–", event.reason, event.message)
+        (f"{at:,.1f}", moment(event.timestamp_seconds), event.student or "–", event.reason, event.message)
         for event, at in zip(run.events, elapsed(run.events), strict=True)
     ]
-    return Table.of(("time", "seconds", "student", "event", "message"), rows)
+    return Table.of(("seconds", "time", "student", "event", "message"), rows)
