@@ -7,7 +7,7 @@ SOURCES := core operator aggregator trainer cli tools
 STAMP := $(VENV)/.installed-$(shell cat requirements/dev.lock pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check verify test chaos lock clean
+.PHONY: help setup demo notebook check verify test chaos lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ $(STAMP):
 
 demo: setup ## train three small networks together, half a minute after the installation
 	$(BIN)/distilljob run examples/01-digits.yaml --output runs/demo
+
+notebook: setup ## run the tutorial's notebook anew and keep its outputs
+	$(BIN)/python tools/notebook.py
 
 check: setup ## style, types, imports, budgets, examples
 	$(BIN)/ruff check $(SOURCES) tests
