@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from distilljob.local.picture import Painter, Picture, Row, doing
+from distilljob.local.picture import Painter, Picture, Row, doing, open_cycle
 from distilljob.local.view import LiveView, PlainView, open_view, render
 from distilljob_core.lifecycle.model import Ending, EndReason, JobState, Manner, Standing, StudentState
 from distilljob_core.phases import StudentPhase
@@ -105,6 +105,25 @@ def test_a_picture_keeps_the_last_table_that_could_be_read(job_file):
     assert later.rows[0].eta_seconds == 4.0 * 10.0 / 2.0
     assert later.rows[0].accuracy == 0.9
     assert blind.rows[0].epoch == 4.0
+
+
+def test_a_student_that_comes_back_shows_no_speed_of_its_dead_attempt(job_file):
+    from distilljob.job_file import read_job
+
+    state = JobState("u", {"mlp": StudentState(Standing.LIVE, attempt=2)})
+    row = Painter(read_job(job_file).job, 0.0).picture(state, table(last_progress_timestamp_seconds=1.0), 1.0).rows[0]
+    assert (row.doing, row.epoch, row.accuracy) == ("Starting", 2.0, 0.9)
+    assert (row.samples_per_second, row.eta_seconds, row.silent_seconds) == (0.0, None, None)
+
+
+def test_the_open_cycle_is_the_one_after_the_last_close_unless_that_was_the_last():
+    closes = [
+        CloseView(cycle=k, split="train", contributors=["mlp"], weights=[1], missing=[], last=k == 2) for k in (1, 2)
+    ]
+    tables = [table().model_copy(update={"closes": closes[:number]}) for number in (0, 1, 2)]
+    assert [open_cycle(seen, 5) for seen in tables] == [1, 2, 2]
+    assert open_cycle(None, 5) == 1
+    assert open_cycle(table(), 1) == 1
 
 
 def test_before_the_first_join_a_student_is_starting(job_file):

@@ -91,7 +91,7 @@ class Painter:
     def _row(self, name: str, student: StudentState, view: StudentView | None, now_seconds: float) -> Row:
         if view is None or not view.ever_joined or self._table is None:
             return Row(name, doing(student, None, now_seconds), student.attempt, student.restarts)
-        summary = view.summary
+        summary, is_current = view.summary, view.attempt >= student.attempt
         return Row(
             name=name,
             doing=doing(student, view, now_seconds),
@@ -102,12 +102,12 @@ class Painter:
             planned_epochs=view.planned_epochs if summary is None else summary.epochs,
             loss=view.loss,
             accuracy=view.accuracy.get("test") if summary is None else summary.accuracy.last,
-            samples_per_second=view.samples_per_second if summary is None else 0.0,
-            eta_seconds=self._eta(view, now_seconds),
+            samples_per_second=view.samples_per_second if summary is None and is_current else 0.0,
+            eta_seconds=self._eta(view, now_seconds) if is_current else None,
             rows_durable=view.rows_durable,
             rows_total=view.rows_total,
             barrier_seconds=view.barrier_seconds,
-            silent_seconds=_age_seconds(self._table, view),
+            silent_seconds=_age_seconds(self._table, view) if is_current else None,
         )
 
     def _eta(self, view: StudentView, now_seconds: float) -> float | None:

@@ -24,13 +24,13 @@ from distilljob_core.lifecycle.model import Decision, JobState, Start
 from distilljob_core.lifecycle.seen import Wishes
 from distilljob_core.round_table import RoundTable
 from distilljob_core.spec.job import DistillJob
+from distilljob_core.spec.policies import Hang
 
 TICK_SECONDS: Final = 1.0
 SHORTEST_SECONDS: Final = 0.05
 ALIVE_SECONDS: Final = 10.0
 """How much of its active time a killed runner can lose."""
 PATIENCE_SECONDS: Final = 30.0
-"""A loop that was away for longer has not been watching; nor one that was away for half of a limit on silence."""
 
 
 class Ended(Enum):
@@ -42,6 +42,21 @@ class Ended(Enum):
     """Everything is saved."""
     AGGREGATOR = "the aggregator cannot be kept alive"
     """Everything else is saved."""
+
+
+def patience_seconds(hang: Hang) -> float:
+    """How long the loop may be away and still count as watching: half of the shortest limit on a student's silence.
+
+    Ages that the aggregator tells may have grown by as much meanwhile.
+    """
+    limits = (
+        hang.startup_seconds,
+        hang.steady_seconds,
+        hang.evaluation_seconds,
+        hang.exchange_seconds,
+        hang.checkpoint_seconds,
+    )
+    return min(PATIENCE_SECONDS, min(limits) / 2)
 
 
 class Runner:
@@ -65,9 +80,7 @@ class Runner:
         self._machine = machine
         self._view = view
         self._signals = signals
-        hang = job.spec.failure_policy.hang
-        limits = (hang.steady_seconds, hang.evaluation_seconds, hang.exchange_seconds, hang.checkpoint_seconds)
-        self._clock = Clock(min(PATIENCE_SECONDS, *(limit / 2 for limit in limits)))
+        self._clock = Clock(patience_seconds(job.spec.failure_policy.hang))
         self._painter = Painter(job, self._clock.began_seconds)
         self._recorder = Recorder(folder, view)
         self._saved: JobState | None = None

@@ -21,7 +21,7 @@ from distilljob.local.failure import ADVICE
 from distilljob.local.picture import Row
 from distilljob.local.view import header, rows_table
 from distilljob.watch.sight import RunPhase, Sight, Watcher
-from distilljob_core.conditions import Condition, ConditionType
+from distilljob_core.conditions import ConditionType
 from distilljob_core.lifecycle.model import StudentState
 
 REFRESH_SECONDS: Final = 1.0
@@ -118,24 +118,16 @@ def _last_ends(sight: Sight) -> Iterator[RenderableType]:
             continue
         why = ": ".join(filter(None, (end.reason, end.message)))
         how = "was not seen to end" if end.exit_code is None else f"ended with exit code {end.exit_code}"
-        ago = f" {in_time(time.time() - end.time_seconds)} ago" if time.time() > end.time_seconds else ""
+        ago = f", {in_time(time.time() - end.time_seconds)} ago" if time.time() > end.time_seconds else ""
         yield Text(f"{name}: attempt {end.attempt} {how}{ago}{f' ({why})' if why else ''}")
 
 
 def _troubles(sight: Sight) -> Iterator[RenderableType]:
-    """Show the conditions that somebody should look at; those of a run that nobody runs are history."""
+    """Show what somebody should look at; of a run that nobody runs that is history."""
     state = sight.memory.state
     for condition in state.conditions if sight.is_live and state.outcome is None else ():
-        if _is_trouble(condition):
-            yield Text(f"{condition.type}={condition.status}: {condition.reason}, {condition.message}", style="yellow")
-
-
-def _is_trouble(condition: Condition) -> bool:
-    if condition.type is ConditionType.DEGRADED:
-        return condition.status == "True"
-    return condition.type in (ConditionType.AGGREGATOR_READY, ConditionType.STUDENTS_READY) and (
-        condition.status != "True" and bool(condition.message)
-    )
+        if condition.type is ConditionType.DEGRADED and condition.status == "True":
+            yield Text(f"degraded: {condition.reason}, {condition.message}", style="yellow")
 
 
 def _outcome(sight: Sight) -> Iterator[RenderableType]:
