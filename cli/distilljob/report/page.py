@@ -1,5 +1,6 @@
 """The page: everything that was drawn and counted, laid out by the template."""
 
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.resources import files
@@ -40,8 +41,18 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["code"] = _with_code
+    environment.filters |= {"breakable": _breakable, "code": _with_code, "glued": glued}
     return environment
+
+
+def glued(text: str) -> str:
+    """Keep numbers on one line with their units."""
+    return re.sub(r"(?<=\d) (?=(%|s|min|h|×|nats|points)\b|%)|(?<=×) ", "\u00a0", text)
+
+
+def _breakable(text: str) -> Markup:
+    """Let the path of a field go on in the next line after a dot."""
+    return Markup("<wbr>").join(re.split(r"(?<=\.)", text))
 
 
 def _with_code(text: str) -> Markup:

@@ -29,9 +29,9 @@ def loaded(maker: Any, **how: bool) -> Run:
 @pytest.mark.parametrize(
     ("tracks", "title"),
     [
-        pytest.param([[0.1, 0.2], [0.2, 0.3]], "cnn ends highest, at 30.00 %", id="too-short-to-lead"),
+        pytest.param([[0.1, 0.2], [0.2, 0.3]], "cnn is highest after epoch 2, at 30.00 %", id="too-short-to-lead"),
         pytest.param([[0.5, 0.2, 0.2, 0.2], [0.1, 0.3, 0.3, 0.4]], "cnn leads from epoch 2 on", id="since-epoch-2"),
-        pytest.param([[0.5] * 4, [0.1] * 4], "mlp leads from epoch 1 on and ends at 50.00 %", id="from-the-start"),
+        pytest.param([[0.5] * 4, [0.1] * 4], "mlp leads from epoch 1 on: 50.00 % after epoch 4", id="from-the-start"),
         pytest.param([[0.1, 0.5], [0.2, 0.5]], "mlp and cnn are level at epoch 2: 50.00 %", id="level"),
         pytest.param([[0.9, 0.9, 0.9, 0.1], [0.1, 0.1, 0.1]], "mlp leads from epoch 1", id="at-the-last-common-epoch"),
     ],

@@ -68,8 +68,8 @@ def lead(students: list[Student]) -> str:
     while since > 0 and leaders[since - 1] == now:
         since -= 1
     if common - since >= max(3, common // 10):
-        return f"{now[0]} leads from epoch {first + since} on and ends at {value}"
-    return f"{now[0]} ends highest, at {value}; the lead changed hands in the last epochs"
+        return f"{now[0]} leads from epoch {first + since} on: {value} after epoch {first + common - 1}"
+    return f"{now[0]} is highest after epoch {first + common - 1}, at {value}; the lead changed hands shortly before"
 
 
 def _leaders(tracks: dict[str, list[float]], index: int) -> list[str]:

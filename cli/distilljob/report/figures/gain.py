@@ -1,8 +1,8 @@
 """What the teacher of each cycle was worth, and equation 7."""
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
+from distilljob.report.figures.phases import axis_of_cycles
 from distilljob.report.picture import Key, Picture, Table, css
 from distilljob.report.run import Run
 from distilljob.report.style import INK, MUTED
@@ -33,9 +33,8 @@ def gain(run: Run, name: str) -> Picture | None:
                 ha="center",
                 va="bottom" if value >= 0 else "top",
             )
-        axes.margins(x=0.12, y=0.18)
-        axes.set_xlabel("cycle")
-        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        axes.margins(y=0.18)
+        axis_of_cycles(axes, numbers[-1])
         axes.grid(False, axis="x")
         axes.set_ylabel("gain, percentage points")
 

@@ -3,9 +3,9 @@
 from typing import Final
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from distilljob.report.cast import Cast
+from distilljob.report.figures.phases import axis_of_cycles
 from distilljob.report.picture import Picture, Table, line_key
 from distilljob.report.run import Run, Student
 from distilljob.report.svg import draw
@@ -29,8 +29,7 @@ def logits(run: Run, cast: Cast, name: str) -> Picture | None:
             low, high = [one.smallest for one in measured], [one.largest for one in measured]
             axes.vlines(at, low, high, **{**look.line(), "linewidth": 2.2})
             axes.plot(at, low, "_", at, high, "_", color=look.color, markersize=6)
-        axes.set_xlabel("cycle")
-        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        axis_of_cycles(axes, max(student.of(LogitsMeasured)[-1].cycle for student in shown))
         axes.grid(False, axis="x")
         axes.set_ylabel("logit")
 

@@ -67,15 +67,19 @@ def _divergence(epoch: EpochMeasured) -> float | None:
 
 
 def _fits_closest(students: list[Student]) -> str:
-    ends = {student.name: student.of(EpochMeasured)[-1].cross_entropy for student in students}
-    closest = min(ends, key=ends.__getitem__)
-    return f"{closest} fits its training set closest: cross-entropy {number(ends[closest])} nats at the end"
+    ends = {student.name: student.of(EpochMeasured)[-1] for student in students}
+    closest = min(ends, key=lambda name: ends[name].cross_entropy)
+    value = number(ends[closest].cross_entropy)
+    return f"{closest} fits its training set closest: cross-entropy {value} nats after epoch {ends[closest].epoch}"
 
 
-def _ends_lowest(students: list[Student]) -> str:
+def _spread(students: list[Student]) -> str:
     ends = {student.name: student.of(EpochMeasured)[-1].loss for student in students}
-    lowest, highest = min(ends, key=ends.__getitem__), max(ends, key=ends.__getitem__)
-    return f"The total loss ends between {number(ends[lowest])} ({lowest}) and {number(ends[highest])} nats ({highest})"
+    (low, least), *rest = sorted(ends.items(), key=lambda end: end[1])
+    if not rest:
+        return f"{low}'s total loss comes to {number(least)} nats"
+    high, most = rest[-1]
+    return f"Total losses come to between {number(least)} ({low}) and {number(most)} nats ({high})"
 
 
 def _follows(students: list[Student]) -> str:
@@ -106,6 +110,6 @@ _TERMS = (
         "total loss, nats (log)",
         lambda epoch: _positive(epoch.loss),
         "L = α L_C + β L_KL, as it was minimized; α falls and β rises over each Distill phase.",
-        _ends_lowest,
+        _spread,
     ),
 )

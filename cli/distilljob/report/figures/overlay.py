@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from distilljob.report.cast import Cast
+from distilljob.report.figures.phases import axis_of_cycles
 from distilljob.report.picture import Picture, Table, line_key
 from distilljob.report.run import Run
 from distilljob.report.style import DASHES, INK, MUTED, Look
@@ -27,19 +27,18 @@ def _gains(runs: Sequence[Run]) -> Iterator[Picture]:
     found = {index: cycles for index, run in enumerate(runs) if (cycles := run.cycles())}
     if len(found) < 2:
         return
+    last = max(cycle.cycle for cycles in found.values() for cycle in cycles)
 
     def paint(axes: Axes) -> None:
         axes.axhline(0, color=MUTED, linewidth=1.0)
         for index, cycles in found.items():
             numbers = [cycle.cycle for cycle in cycles]
             axes.plot(numbers, [100 * cycle.teacher_gain for cycle in cycles], marker="o", **_style(index, INK).line())
-        axes.set_xlabel("cycle")
-        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        axis_of_cycles(axes, last)
         axes.set_ylabel("gain, percentage points")
 
     ends = [f"{points(cycles[-1].teacher_gain)} ({runs[index].label})" for index, cycles in found.items()]
     title = f"Teacher gain at the last cycle: {listed(ends)}"
-    last = max(cycle.cycle for cycles in found.values() for cycle in cycles)
     by_run = {index: {cycle.cycle: points(cycle.teacher_gain) for cycle in cycles} for index, cycles in found.items()}
     yield Picture(
         name="overlay-gain",

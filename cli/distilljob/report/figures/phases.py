@@ -29,7 +29,7 @@ def plot_epochs(axes: Axes, run: Run, cast: Cast, value: Value) -> None:
         marker = "o" if len(epochs) == 1 else ""
         axes.plot(numbers, values, **cast.looks[student.name].line(), marker=marker)
     axes.set_xlabel("epoch")
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, max(1, *(student.of(EpochMeasured)[-1].epoch for student in with_epochs(run))))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
@@ -44,6 +44,13 @@ def shade_phases(axes: Axes, run: Run) -> None:
         middle = (group[0].first_epoch - 1 + group[-1].last_epoch) / 2
         text = f"cycle {cycle}" if len(cycles) <= 4 else str(cycle)
         axes.text(middle, 1.01, text, transform=axes.get_xaxis_transform(), ha="center", va="bottom", color=MUTED)
+
+
+def axis_of_cycles(axes: Axes, last: int) -> None:
+    """Number the cycles along the lower axis."""
+    axes.set_xlabel("cycle")
+    axes.set_xlim(0.5, last + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
 
 
 def epoch_keys(run: Run, cast: Cast) -> tuple[Key, ...]:
