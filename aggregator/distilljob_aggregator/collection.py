@@ -46,6 +46,12 @@ class _Held:
         self.checksums = {first: checksum for first, checksum in self.checksums.items() if first < row}
         self.next_row = self.durable_rows = row
 
+    def give_back(self) -> None:
+        """Close the file once nobody is writing; later frames are refused."""
+        with self.lock:
+            self.is_withdrawn = True
+            self.spool.close()
+
 
 class Collection:
     """All uploads of the active round. Its methods block; different students' calls may overlap.
@@ -168,7 +174,8 @@ class Collection:
         """Read all files again; gives the number of sound rows of each."""
         self._is_stale = True
         for student, held in list(self._held.items()):
-            held.spool.close()
+            del self._held[student]  # whatever happens now, nobody uses a closed file
+            held.give_back()
             self._held[student] = self._load(student, held.upload)
         return {student: held.durable_rows for student, held in self._held.items()}
 
@@ -180,9 +187,7 @@ class Collection:
     def close(self) -> None:
         """Give all files back."""
         for held in self._held.values():
-            with held.lock:
-                held.is_withdrawn = True
-                held.spool.close()
+            held.give_back()
         self._held.clear()
 
     def _find(self, student: str, number: int) -> _Held:
@@ -222,7 +227,10 @@ class Collection:
         del self._sum  # never two of them in memory
         self._sum = Accumulator(self._shape.num_rows, self._shape.num_classes)
         for part, weight in zip(record.contributions, record.weights_used(), strict=True):
-            self._add_file(self._held[part.student], weight)
+            held = self._held[part.student]
+            if held.durable_rows != self._shape.num_rows:
+                raise StateLost(f"{held.spool.path} has {held.durable_rows} of {self._shape.num_rows} rows")
+            self._add_file(held, weight)
         self._is_stale = False
 
     def _add_file(self, held: _Held, weight: int) -> None:

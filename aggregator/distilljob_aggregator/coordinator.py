@@ -1,6 +1,7 @@
 """The exchange at work: asks the rules, makes their events durable, and only then lets anybody know."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
@@ -27,6 +28,7 @@ from distilljob_core.errors import (
     NotOpen,
     ResultsFull,
     RowsOutOfRange,
+    StateLost,
     StorageFull,
     TeacherNotReady,
 )
@@ -49,6 +51,8 @@ from distilljob_core.softlabels.frames import Split
 HEARTBEAT_SECONDS: Final = 2.0
 WAIT_SECONDS: Final = 20.0
 MAXIMUM_STREAMS: Final = 8
+TOKEN_STRIDE: Final = 2**40
+"""8 million joins fit into the 63 bits that every language's integers have."""
 
 T = TypeVar("T")
 Volume = Literal["Results", "State"]
@@ -109,7 +113,8 @@ class Coordinator:
 
     async def join(self, who: Identity, splits: Mapping[Split, SplitShape], closed_seen: int) -> Joined:
         """Admit an attempt. Whatever an older one of this student was sending ends."""
-        admitted = await self.ledger.decide(lambda state: admission.join(state, who, splits, closed_seen))
+        stride = 1 + secrets.randbelow(TOKEN_STRIDE)
+        admitted = await self.ledger.decide(lambda state: admission.join(state, who, splits, closed_seen, stride))
         if admitted is not None:
             _log.info("joined", student=who.student, attempt=who.attempt, token=admitted.token)
             self.live.join(who.student, time.time())
@@ -191,11 +196,15 @@ class Coordinator:
 
     async def teacher(self, student: str, token: int, key: RoundKey, first_row: int) -> AsyncGenerator[bytes, None]:
         """Give a stored teacher's frames from a row on."""
-        admission.fetch(self.state, key)
+        admission.fetch(self.state, student, key)
         num_rows = self.state.num_rows(key)
         if first_row >= num_rows:
             raise RowsOutOfRange(f"row {first_row} of {key}; its teacher has rows 0..{num_rows - 1}")
-        teacher = await self.in_pool(self._directory.open_teacher, self.state, key)
+        try:
+            teacher = await self.in_pool(self._directory.open_teacher, self.state, key)
+        except FileNotFoundError as error:
+            admission.fetch(self.state, student, key)  # says so if it was forgotten just now
+            raise StateLost(f"the teacher of {key} is gone from the state volume; start the job anew") from error
         try:
             row = first_row
             while row < num_rows:

@@ -1,9 +1,18 @@
-"""The journal: events in the order in which they became durable."""
+"""The journal: events in the order in which they became durable.
 
+Beside it stands how far it is durable. A bad record behind that is a torn tail: nobody heard of it, and it is cut off.
+One before that was damaged: what it decided may have been told to students, so nothing is guessed.
+"""
+
+import os
+import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
+from xxhash import xxh3_64_intdigest
 
 from distilljob_aggregator.rounds.events import Journaled, event_from_json, event_to_json
 from distilljob_aggregator.spool import Spool
@@ -18,7 +27,13 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self._spool = Spool(path, syncs_each_record=True)
+        self._durable = _DurableBytes(path.with_name(f"{path.name}.durable"))
+        try:
+            self._spool = Spool(path, promised_bytes=self._durable.read())
+        except BaseException:
+            self._durable.close()
+            raise
+        self._durable.write(self._spool.durable_bytes)
 
     def replay(self) -> Iterator[Journaled]:
         """Give all durable events, oldest first.
@@ -37,7 +52,36 @@ class Journal:
         """Make one event durable; StorageFull leaves no trace of it."""
         self._spool.append(event_to_json(event))
         self._spool.sync()
+        self._durable.write(self._spool.durable_bytes)
+
+    def close(self) -> None:
+        """Give the files back."""
+        self._spool.close()
+        self._durable.close()
+
+
+class _DurableBytes:
+    """A number in a file of its own, replaced in place: number u64 | xxh3_64 of it u64, little-endian."""
+
+    _NUMBER: Final = struct.Struct("<Q")
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+
+    def read(self) -> int:
+        """Give the number; 0 when there is none, or a torn one."""
+        content = os.pread(self._descriptor, 2 * self._NUMBER.size, 0)
+        number, checksum = content[: self._NUMBER.size], content[self._NUMBER.size :]
+        is_sound = checksum == self._NUMBER.pack(xxh3_64_intdigest(number))
+        return int.from_bytes(number, "little") if is_sound else 0
+
+    def write(self, number: int) -> None:
+        """Replace the number. A disk that does not take it costs the warning, never the event."""
+        content = self._NUMBER.pack(number)
+        with suppress(OSError):
+            os.pwrite(self._descriptor, content + self._NUMBER.pack(xxh3_64_intdigest(content)), 0)
+            os.fdatasync(self._descriptor)
 
     def close(self) -> None:
         """Give the file back."""
-        self._spool.close()
+        os.close(self._descriptor)

@@ -1,8 +1,23 @@
 """Logs: readable on a terminal, JSON otherwise, with the job on every line."""
 
+import os
 import sys
+from contextlib import suppress
+from io import TextIOBase
+from typing import Final, TextIO, cast
 
 import structlog
+
+_STDERR: Final = 2
+
+
+class _Stderr(TextIOBase):
+    """Unbuffered; a line that a full disk does not take is lost, and nothing else."""
+
+    def write(self, text: str, /) -> int:
+        with suppress(OSError):
+            os.write(_STDERR, text.encode())
+        return len(text)
 
 
 def configure_logs(job: str) -> None:
@@ -17,6 +32,6 @@ def configure_logs(job: str) -> None:
             structlog.processors.format_exc_info,
             renderer,
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _Stderr())),
     )
     structlog.contextvars.bind_contextvars(job=job)

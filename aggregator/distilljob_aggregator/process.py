@@ -28,8 +28,9 @@ from distilljob_aggregator.service import Service
 from distilljob_aggregator.state_directory import StateDirectory
 from distilljob_aggregator.web import start_web
 from distilljob_aggregator.worker import Worker
+from distilljob_core.errors import StorageFull
 from distilljob_core.exit_codes import ExitCode
-from distilljob_core.files import DirectoryLock, write_atomically
+from distilljob_core.files import DirectoryLock, sync_directory, write_atomically
 
 GRPC_ADDRESS_FILE: Final = "grpc.address"
 HTTP_ADDRESS_FILE: Final = "http.address"
@@ -59,7 +60,9 @@ async def serve(plan: Plan, settings: Settings) -> int:
     Raises:
         DistillJobError: the state directory is in use, lost, or another job's.
     """
-    settings.state.mkdir(parents=True, exist_ok=True)
+    for folder in (settings.state, settings.results):
+        folder.mkdir(parents=True, exist_ok=True)
+        sync_directory(folder.parent)
     with ExitStack() as stack:
         stack.enter_context(DirectoryLock(settings.state))
         journal = Journal(settings.state / "journal")
@@ -102,6 +105,8 @@ async def _run(settings: Settings, ledger: Ledger, directory: StateDirectory, po
         for task in done:
             task.result()
         _log.info("stopping")
+    with suppress(StorageFull):
+        await worker.count()
     await ledger.settle()
 
 

@@ -6,13 +6,12 @@
 Each checksum is seeded with the one before it, so what a disk may bring back from behind a cut can never follow a newer
 record. An empty payload is no record; a run of zeros is none either.
 
-Where every record is synced before the next is appended, a crash can tear the last one only: a sound record behind a
-bad one then proves that a disk lost what it had promised to keep.
+A crash can only take what was not synced yet. Who remembers elsewhere how far a file was durable can tell a torn tail,
+which is cut off, from damage, which is named.
 """
 
 import os
 import struct
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -41,19 +40,6 @@ class _Mark(NamedTuple):
 _START: Final = _Mark(len(MAGIC), 0)
 
 
-class _Record(NamedTuple):
-    """What stands at some place of a file; sound when its checksum follows from the one before it."""
-
-    end: int
-    checksum: int
-    length: bytes
-    payload: bytes
-
-    def follows(self, checksum: int) -> bool:
-        """Say whether it is sound behind a record of this checksum."""
-        return self.checksum == _chained(checksum, self.length, self.payload)
-
-
 class Spool:
     """One file of records. Opening it cuts off a torn tail; all that is left then is durable.
 
@@ -61,22 +47,20 @@ class Spool:
 
     Args:
         path: the file; made when it does not exist.
-        syncs_each_record: nothing is ever appended behind a record that is not synced; else what follows a bad record
-            may be the unsynced rest of a group, and is cut off with it.
+        promised_bytes: how much of the file is known to have been durable; records that are bad within it were damaged.
 
     Raises:
-        StateLost: the file exists and is something else, or was damaged before its last record; it is left alone.
+        StateLost: the file is something else, or was damaged within the promised bytes; it is left alone.
         StorageFull: no space left for a new file.
     """
 
-    def __init__(self, path: Path, *, syncs_each_record: bool = False) -> None:
+    def __init__(self, path: Path, *, promised_bytes: int = 0) -> None:
         self.path = path
-        self._syncs_each_record = syncs_each_record
         if not path.exists():
             write_atomically(path, MAGIC)
         self._descriptor = os.open(path, os.O_RDWR)
         try:
-            self._last = self._durable = self._recover()
+            self._last = self._durable = self._recover(promised_bytes)
         except BaseException:
             self.close()
             raise
@@ -152,15 +136,18 @@ class Spool:
     ) -> None:
         self.close()
 
-    def _recover(self) -> _Mark:
+    def _recover(self, promised_bytes: int) -> _Mark:
         head = os.pread(self._descriptor, len(MAGIC), 0)
         if not MAGIC.startswith(head):
             raise StateLost(f"{self.path} is no record file of this version; move it away to start without it")
-        last, size_bytes = _START, os.fstat(self._descriptor).st_size
-        for _, mark in self._records(size_bytes):
+        last = _START
+        for _, mark in self._records(os.fstat(self._descriptor).st_size):
             last = mark
-        if self._syncs_each_record and self._has_sound_record_behind(last, size_bytes):
-            raise StateLost(f"{self.path} is damaged at byte {last.end}, in the middle; the file was left as it is")
+        if last.end < promised_bytes:
+            raise StateLost(
+                f"{self.path} is damaged at byte {last.end}, and was durable up to byte {promised_bytes}; "
+                "the file was left as it was"
+            )
         with full_storage_named(self.path):
             os.pwrite(self._descriptor, MAGIC, 0)
             os.ftruncate(self._descriptor, last.end)
@@ -170,39 +157,23 @@ class Spool:
     def _records(self, limit: int) -> Iterator[tuple[bytes, _Mark]]:
         """Read records until one is invalid or passes the limit."""
         mark = _START
-        while (record := self._record_at(mark.end, limit)) is not None and record.follows(mark.checksum):
-            mark = _Mark(record.end, record.checksum)
-            yield record.payload, mark
+        while (record := self._record_behind(mark, limit)) is not None:
+            yield record
+            _, mark = record
 
-    def _record_at(self, position: int, limit: int) -> _Record | None:
-        """Read what stands here, sound or not; None when it is too short or too long for a record."""
-        header = os.pread(self._descriptor, _HEADER_BYTES, position)
+    def _record_behind(self, mark: _Mark, limit: int) -> tuple[bytes, _Mark] | None:
+        """Read the record that follows from this one; None when there is no sound one."""
+        header = os.pread(self._descriptor, _HEADER_BYTES, mark.end)
         if len(header) < _HEADER_BYTES:
             return None
         (num_bytes,), (checksum,) = _LENGTH.unpack_from(header), _CHECKSUM.unpack_from(header, _LENGTH.size)
-        start = position + _HEADER_BYTES
+        start = mark.end + _HEADER_BYTES
         if not 0 < num_bytes <= MAXIMUM_RECORD_BYTES or start + num_bytes > limit:
             return None
         payload = os.pread(self._descriptor, num_bytes, start)
-        return _Record(start + num_bytes, checksum, header[: _LENGTH.size], payload)
-
-    def _has_sound_record_behind(self, last: _Mark, limit: int) -> bool:
-        """Say whether a record follows from the bad one behind `last`, or from any other behind that.
-
-        Looks at every byte, because the damage may be in a length; follows from the checksum that the bad record
-        holds and from the one that it should hold, because the damage may be in either.
-        """
-        held = os.pread(self._descriptor, _CHECKSUM.size, last.end + _LENGTH.size)
-        anywhere = set(_CHECKSUM.unpack(held)) if len(held) == _CHECKSUM.size else set()
-        behind: defaultdict[int, set[int]] = defaultdict(set)
-        for position in range(last.end, limit):
-            record = self._record_at(position, limit)
-            if record is None:
-                continue
-            if any(record.follows(checksum) for checksum in anywhere | behind.pop(position, set())):
-                return True
-            behind[record.end] |= {record.checksum, _chained(last.checksum, record.length, record.payload)}
-        return False
+        if checksum != _chained(mark.checksum, header[: _LENGTH.size], payload):
+            return None
+        return payload, _Mark(start + num_bytes, checksum)
 
     def _write(self, parts: list[memoryview]) -> None:
         position = self._last.end

@@ -1,6 +1,6 @@
 """The state directory: the active round's uploads and all stored teachers. Everything here blocks.
 
-lock  journal  grpc.address  http.address
+lock  journal  journal.durable  grpc.address  http.address
 spool/00001-train/<student>-<upload>.rows
 teachers/00001-train.frames
 """
@@ -15,6 +15,7 @@ from distilljob_aggregator.rounds.state import State
 from distilljob_aggregator.teachers import Teacher, Teachers
 from distilljob_core.errors import NotOpen, StateLost
 from distilljob_core.exchange import CloseRecord, RoundKey
+from distilljob_core.files import sync_directory
 from distilljob_core.softlabels.codecs import codec
 
 
@@ -26,6 +27,7 @@ class StateDirectory:
         self._spool = folder / "spool"
         self._spool.mkdir(exist_ok=True)
         self._teachers = Teachers(folder / "teachers", self._codec)
+        sync_directory(folder)
         self._collection: Collection | None = None
         self._aligning = Lock()
 

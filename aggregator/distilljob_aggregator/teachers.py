@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from distilljob_core.errors import BadFrame, StateLost
 from distilljob_core.exchange import SPLIT_NAMES, RoundKey, SplitShape
 from distilljob_core.files import write_atomically
 from distilljob_core.softlabels.codecs import Codec
@@ -22,11 +23,19 @@ class Teacher:
         self._descriptor = os.open(path, os.O_RDONLY)
 
     def frame(self, first_row: int) -> tuple[bytes, int]:
-        """Give the frame that begins at this row, and the row after it."""
+        """Give the frame that begins at this row, and the row after it.
+
+        Raises:
+            StateLost: the file was damaged; its uploads are gone, so it cannot be made again.
+        """
         index, skipped = divmod(first_row, self._rows_per_frame)
         frame = os.pread(self._descriptor, self._frame_bytes, index * self._frame_bytes)
-        if skipped:
+        try:
             _, rows = unpack(frame, self._bytes_per_row)
+        except BadFrame as error:
+            message = f"the teacher of {self._key} is damaged on the state volume; start the job anew"
+            raise StateLost(message) from error
+        if skipped:
             frame = self._pack(rows[skipped * self._bytes_per_row :], first_row)
         return frame, min((index + 1) * self._rows_per_frame, self.num_rows)
 
@@ -46,6 +55,8 @@ class Teachers:
         self._folder = folder
         self._codec = codec
         folder.mkdir(exist_ok=True)
+        for leftover in folder.glob(".*.tmp"):
+            leftover.unlink()
 
     def store(self, key: RoundKey, frames: Iterable[bytes]) -> None:
         """Write a teacher whole or not at all."""

@@ -1,6 +1,7 @@
 """Does what is due, one thing after the other: closes rounds, stores teachers, parks, drops, writes the results."""
 
 import asyncio
+import time
 from typing import Final
 
 import structlog
@@ -25,6 +26,8 @@ from distilljob_core.errors import Fenced, ResultsFull, StateLost, StorageFull
 from distilljob_core.exchange import CloseRecord
 
 TICK_SECONDS: Final = 0.25
+COUNT_SECONDS: Final = 60.0
+"""A kill takes at most this much of the waiting times and of the traffic counted."""
 FULL_SECONDS: Final = 2.0
 """Pause before a full volume is tried again."""
 
@@ -43,10 +46,26 @@ class Worker:
         self._directory = directory
         self._results = results
         self._metrics = metrics
+        self._counted_at_seconds = time.monotonic()
+        self._counted_barrier_seconds = coordinator.state.barrier_seconds()
 
     def wish(self, wishes: Wishes) -> None:
         """Set what is wished from now on: the content of the control file."""
         self._wishes = wishes
+
+    async def count(self) -> None:
+        """Put on record what was exchanged and waited for since the last count.
+
+        Raises:
+            StorageFull: no space left; it still counts.
+        """
+        traffic = self._coordinator.traffic
+        up_bytes, down_bytes = traffic.up_bytes, traffic.down_bytes
+        counted = await self._ledger.decide(lambda state: Counted(up_bytes, down_bytes, state.barrier_seconds()))
+        traffic.up_bytes -= up_bytes
+        traffic.down_bytes -= down_bytes
+        self._counted_barrier_seconds = counted.barrier_seconds
+        self._counted_at_seconds = time.monotonic()
 
     async def run(self) -> None:
         """Work until cancelled. Anything unforeseen ends it, and with it the process."""
@@ -58,6 +77,7 @@ class Worker:
             changed = self._ledger.changed
             try:
                 is_busy = await self._step()
+                await self._count_now_and_then()
             except (StorageFull, ResultsFull) as error:
                 self._coordinator.note(error)
                 _log.warning("storage full", error=str(error))
@@ -90,7 +110,7 @@ class Worker:
         self._metrics.round_wait_seconds.observe(self._ledger.state.waited_seconds)
         names = [part.student for part in record.contributions]
         _log.info("closed", round=str(record.round), contributors=names, missing=record.missing, last=record.last)
-        await self._count_traffic()
+        await self.count()
 
     async def _store_teacher(self, record: CloseRecord) -> None:
         try:
@@ -105,19 +125,19 @@ class Worker:
         _log.info("teacher stored", round=str(record.round), weight_sum=record.weight_sum)
 
     async def _write_results(self) -> None:
-        await self._count_traffic()
+        await self.count()
         await self._coordinator.in_pool(self._results.write_results, self._ledger.state)
         self._coordinator.wrote("Results")
         await self._ledger.decide(lambda _: Completed())
         self._coordinator.wrote("State")
         _log.info("complete")
 
-    async def _count_traffic(self) -> None:
+    async def _count_now_and_then(self) -> None:
+        is_due = time.monotonic() - self._counted_at_seconds >= COUNT_SECONDS
         traffic = self._coordinator.traffic
-        up_bytes, down_bytes = traffic.up_bytes, traffic.down_bytes
-        await self._ledger.decide(lambda _: Counted(up_bytes, down_bytes))
-        traffic.up_bytes -= up_bytes
-        traffic.down_bytes -= down_bytes
+        waiting = self._ledger.state.barrier_seconds() != self._counted_barrier_seconds
+        if is_due and (waiting or traffic.up_bytes or traffic.down_bytes):
+            await self.count()
 
     def _observe_rows(self, rows: dict[str, int]) -> None:
         for student, num_rows in rows.items():

@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -78,8 +78,9 @@ class DirectoryLock:
             holder = os.read(self._descriptor, 32).decode(errors="replace") or "unknown"
             self.release()
             raise DistillJobError(f"{directory} is in use by process {holder}; stop it or choose another") from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+        with suppress(OSError):  # whose it is is a courtesy that a full disk may refuse
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
         """Let others have the directory."""

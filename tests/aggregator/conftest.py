@@ -88,7 +88,7 @@ class Exchange:
         who = Identity(
             changes.get("uid", "uid"), student, attempt, f"{student}-{attempt}" if pod_uid is None else pod_uid
         )
-        admitted = admission.join(self.state, who, changes.get("splits", SHAPES), closed_seen)
+        admitted = admission.join(self.state, who, changes.get("splits", SHAPES), closed_seen, stride=1)
         if admitted is not None:
             self.commit(admitted)
         return self.state.students[student].token

@@ -7,8 +7,11 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
+from distilljob_aggregator.live import Live
+from distilljob_aggregator.table import round_table
 from distilljob_core.errors import Conflict, NotOpen, RowsOutOfRange, StateLost, StorageFull
 from distilljob_core.exchange import RoundKey
+from distilljob_core.phases import StudentPhase
 from distilljob_core.softlabels.codecs import codec
 from distilljob_core.softlabels.frames import Split, pack, unpack
 
@@ -173,3 +176,75 @@ def test_a_teacher_forgotten_just_before_a_kill_is_removed_after_it(exchange):
     forgotten.write_bytes(b"left behind by a kill")
     job.restart()
     assert not forgotten.exists()
+
+
+def test_any_damaged_byte_makes_exactly_its_student_send_again(exchange):
+    job = exchange(2)
+    job.bring("a", "b")
+    file = spool_file(job, "a")
+    content = file.read_bytes()
+    for at in range(len(content)):
+        job.directory.close()
+        file.write_bytes(content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :])
+        job.restart()
+        assert job.state.missing() == ("a",)
+        assert job.state.has_all_rows("b")
+        job.open("a")
+        job.all_rows("a")
+        assert job.state.missing() == ()
+    job.settle()
+    assert job.teacher(TRAIN) == job.reference(job.state.closes[0])
+
+
+def test_a_parked_student_whose_rows_were_damaged_comes_back_and_sends_them_again(exchange):
+    job = exchange(2, joined=False, maximum_concurrent=1)
+    job.join("a")
+    job.open("a")
+    job.rows("a", 0, 4)
+    job.all_rows("a")
+    job.settle()
+    assert job.state.students["a"].is_parked
+    job.directory.close()
+    file = spool_file(job, "a")
+    content = bytearray(file.read_bytes())
+    content[60] ^= 1
+    file.write_bytes(content)
+    job.restart()
+    live = Live()
+    table = round_table(job.state, live, now_seconds=100.0, process_started_seconds=0.0, storage_full=None)
+    assert table.students[0].phase is StudentPhase.NEEDS_ROWS
+    assert table.students[0].owes_rows
+    job.join("a", 2)
+    assert job.open("a") == 0
+    job.all_rows("a")
+    job.join("b")
+    job.bring("b")
+    job.settle()
+    assert job.teacher(TRAIN) == job.reference(job.state.closes[0])
+
+
+def test_damage_found_on_a_full_disk_never_reaches_the_teacher(exchange, monkeypatch):
+    """The file must be begun anew, and there is no room: nothing is summed without it."""
+    job = exchange(2)
+    job.bring("a", "b")
+    job.restart()
+    file = spool_file(job, "a")
+    rot(file)
+    with file.open("r+b") as opened:
+        opened.write(b"\0")
+    assert job.step()
+    assert job.state.closing is not None
+
+    def fail(path, _):
+        raise StorageFull(f"{path}: no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("distilljob_aggregator.spool.write_atomically", fail)
+        with pytest.raises(StorageFull):
+            job.step()
+    job.settle()
+    assert job.state.missing() == ("a",)
+    assert job.open("a") == 0
+    job.all_rows("a")
+    job.settle()
+    assert job.teacher(TRAIN) == job.reference(job.state.closes[0])

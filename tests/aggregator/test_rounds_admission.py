@@ -168,11 +168,11 @@ def test_the_next_round_opens_only_when_the_teacher_is_stored(exchange):
     with pytest.raises(TeacherNotReady):
         job.open("a", RoundKey(2))
     with pytest.raises(TeacherNotReady):
-        admission.fetch(job.state, RoundKey(1))
+        admission.fetch(job.state, "a", RoundKey(1))
     assert admission.wait(job.state, "a", RoundKey(1)) == NotYet(())
     job.settle()
     assert job.open("a", RoundKey(2)) == 0
-    assert admission.fetch(job.state, RoundKey(1)) == admission.wait(job.state, "a", RoundKey(1))
+    assert admission.fetch(job.state, "a", RoundKey(1)) == admission.wait(job.state, "a", RoundKey(1))
 
 
 def test_rows_are_wanted_only_of_an_opened_upload(exchange):
@@ -202,7 +202,7 @@ def test_nobody_can_wait_for_or_fetch_a_round_that_is_not_there(exchange, key):
     with pytest.raises(NotOpen):
         admission.wait(job.state, "a", key)
     with pytest.raises(NotOpen):
-        admission.fetch(job.state, key)
+        admission.fetch(job.state, "a", key)
 
 
 def test_a_teacher_beyond_the_history_is_gone(exchange):
@@ -211,7 +211,7 @@ def test_a_teacher_beyond_the_history_is_gone(exchange):
         job.bring("a", "b", "c")
         job.settle()
     for question in (
-        lambda: admission.fetch(job.state, RoundKey(1)),
+        lambda: admission.fetch(job.state, "a", RoundKey(1)),
         lambda: admission.wait(job.state, "a", RoundKey(1)),
     ):
         with pytest.raises(TeacherGone, match="teacherHistory"):
@@ -231,7 +231,12 @@ def test_only_the_same_labels_can_repair_a_closed_round(exchange):
     assert admission.wait(job.state, "b", RoundKey(1)) == NeedRows(0)
     with pytest.raises(Mismatch, match="closed with other"):
         job.open("b", RoundKey(1), digest="2")
-    assert job.open("a", RoundKey(1)) == job.state.closes[0]
+    with pytest.raises(NotOpen, match=r"rows of b .* call Open again"):
+        admission.fetch(job.state, "b", RoundKey(1))
+    with pytest.raises(TeacherNotReady):
+        admission.fetch(job.state, "a", RoundKey(1))
+    assert job.open("a", RoundKey(1)) == 7, "nothing is wanted of it now, but that may change until the end"
+    assert job.open("a", RoundKey(1), digest="2") == job.state.closes[0], "its rows could not be replaced anyway"
     assert job.open("b", RoundKey(1)) == 0
     job.all_rows("b")
     job.settle()

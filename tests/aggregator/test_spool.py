@@ -111,45 +111,31 @@ def test_a_file_with_any_damaged_byte_gives_a_prefix(path: Path, content: bytes)
             assert assert_prefix_that_can_go_on(path) < len(PAYLOADS)
 
 
-def test_damage_before_the_last_synced_record_is_named_and_the_file_left_alone(path: Path, content: bytes):
-    """Any one byte of lengths, checksums and payloads, and a block of zeros; the last record may be a torn one."""
-    last_start = content.index(PAYLOADS[-1], len(MAGIC)) - 12
+def test_damage_within_what_was_promised_is_named_and_the_file_left_alone(path: Path, content: bytes):
+    """Any one byte of lengths, checksums and payloads, a cut, and a block of zeros."""
     starts = [len(MAGIC), *(content.index(payload, len(MAGIC)) - 12 for payload in PAYLOADS[1:])]
-    for position in range(len(MAGIC), last_start):
-        for flip in (0x01, 0x80, 0xFF):
-            damaged = bytearray(content)
-            damaged[position] ^= flip
-            path.write_bytes(damaged)
-            start = max(start for start in starts if start <= position)
-            with pytest.raises(StateLost, match=rf"{path} is damaged at byte {start}, in the middle"):
-                Spool(path, syncs_each_record=True)
-            assert path.read_bytes() == damaged
-    path.write_bytes(content[: starts[1]] + bytes(5) + content[starts[1] + 5 :])
-    with pytest.raises(StateLost, match=f"byte {starts[1]}"):
-        Spool(path, syncs_each_record=True)
+    left = [content[:length] for length in range(len(MAGIC), len(content))]
+    left += [content[:at] + bytes(len(content) - at) for at in starts]
+    for at in range(len(MAGIC), len(content)):
+        left += [content[:at] + bytes([content[at] ^ flip]) + content[at + 1 :] for flip in (0x01, 0x80, 0xFF)]
+    for damaged in left:
+        path.write_bytes(damaged)
+        first = next((at for at, (one, other) in enumerate(zip(damaged, content, strict=False)) if one != other), 0)
+        start = max(start for start in starts if start <= (first or len(damaged)))
+        with pytest.raises(StateLost, match=rf"{path} is damaged at byte {start}, and was durable up to"):
+            Spool(path, promised_bytes=len(content))
+        assert path.read_bytes() == damaged
 
 
-def test_a_block_lost_across_records_is_damage_while_two_follow_it(path: Path):
-    with Spool(path) as spool:
-        for payload in (*PAYLOADS, *PAYLOADS):
-            spool.append(payload)
-    content = path.read_bytes()
-    third = content.index(PAYLOADS[2]) - 12
-    path.write_bytes(content[: len(MAGIC)] + bytes(third - len(MAGIC) + 6) + content[third + 6 :])
-    with pytest.raises(StateLost, match=f"byte {len(MAGIC)}"):
-        Spool(path, syncs_each_record=True)
-
-
-def test_a_torn_last_record_is_cut_off_where_each_is_synced(path: Path, content: bytes):
-    last_start = content.index(PAYLOADS[-1], len(MAGIC)) - 12
-    torn = [content[:length] for length in range(len(content))]
-    torn += [content[:length] + bytes(100) for length in range(len(MAGIC), len(content))]
-    torn += [content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :] for at in range(last_start, len(content))]
+def test_a_torn_tail_behind_what_was_promised_is_cut_off(path: Path, content: bytes):
+    promised = content.index(PAYLOADS[-1], len(MAGIC)) - 12
+    torn = [content[:length] for length in range(promised, len(content))]
+    torn += [content[:length] + bytes(100) for length in range(promised, len(content))]
+    torn += [content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :] for at in range(promised, len(content))]
     for left in torn:
         path.write_bytes(left)
-        with Spool(path, syncs_each_record=True) as spool:
-            kept = list(spool.replay())
-        assert kept == PAYLOADS[: len(kept)]
+        with Spool(path, promised_bytes=promised) as spool:
+            assert list(spool.replay()) == PAYLOADS[:-1]
 
 
 def test_a_file_with_another_magic_is_refused_and_left_alone(path: Path, content: bytes):

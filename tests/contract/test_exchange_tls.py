@@ -90,7 +90,7 @@ def test_students_with_their_own_certificates_exchange(aggregator, authority, ma
 
 def test_other_names_in_a_certificate_do_not_matter(aggregator, authority, make_student):
     more = (x509.DNSName("pod.local"), x509.IPAddress(ipaddress.ip_address("10.0.0.7")))
-    assert make_student(aggregator, "a", tls_dir=authority.student("a", *more)).join().token == 1
+    assert make_student(aggregator, "a", tls_dir=authority.student("a", *more)).join().token > 0
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,18 @@ from distilljob_core.softlabels.frames import Split
 _ALL_SPLITS: Final = frozenset(Split)
 
 
-def join(state: State, who: Identity, splits: Mapping[Split, SplitShape], closed_seen: int) -> Admitted | None:
+def join(
+    state: State, who: Identity, splits: Mapping[Split, SplitShape], closed_seen: int, stride: int
+) -> Admitted | None:
     """Admit an attempt; None when this very attempt has its token already.
+
+    Args:
+        state: the state now.
+        who: the attempt.
+        splits: what it trains on.
+        closed_seen: the newest cycle whose close it has seen.
+        stride: how far its token is above the last one, at random: should this journal be lost, its tokens are worth
+            nothing in the next one, where a plain counter would give them to others.
 
     Raises:
         Mismatch: another job, or an introduction that says too little.
@@ -58,7 +68,8 @@ def join(state: State, who: Identity, splits: Mapping[Split, SplitShape], closed
             f"student {who.student} has seen cycle {closed_seen} closed, but the journal ends at cycle {newest}: "
             "the aggregator's state volume was lost or replaced; start the job anew"
         )
-    return None if is_same else Admitted(who.student, who.attempt, who.pod_uid, state.last_token + 1, dict(splits))
+    token = state.last_token + stride
+    return None if is_same else Admitted(who.student, who.attempt, who.pod_uid, token, dict(splits))
 
 
 def _check_newest(student: Student, who: Identity) -> bool:
@@ -121,12 +132,7 @@ def open_round(state: State, name: str, offer: Offer) -> Opened | int | CloseRec
     record = state.record(offer.round)
     upload = state.uploads.get(name)
     if record is not None:
-        owes = state.closing is record and name in state.missing()
-        if not owes or upload is None:
-            return record
-        if upload.offer.source_digest != offer.source_digest:
-            raise Mismatch(f"{offer.round} was closed with other soft labels of {name}; these cannot replace them")
-        return upload.durable_rows
+        return _open_closed(state, name, offer, record)
     if state.closing is not None:
         raise TeacherNotReady(f"the teacher of {state.closing.round} is still being stored")
     if offer.round != state.active:
@@ -139,6 +145,18 @@ def open_round(state: State, name: str, offer: Offer) -> Opened | int | CloseRec
     if upload is not None and upload.offer == offer:
         return upload.durable_rows
     return Opened(name, state.last_upload + 1, offer)
+
+
+def _open_closed(state: State, name: str, offer: Offer, record: CloseRecord) -> int | CloseRecord:
+    """Answer for a closed round. Until its teacher is stored, its contributors' rows may be wanted again."""
+    upload = state.uploads.get(name)
+    if state.closing is not record or upload is None:
+        return record
+    if upload.offer.source_digest == offer.source_digest:
+        return upload.durable_rows
+    if name in state.missing():
+        raise Mismatch(f"{offer.round} was closed with other soft labels of {name}; these cannot replace them")
+    return record
 
 
 def accepts_rows(state: State, name: str) -> Upload:
@@ -169,19 +187,21 @@ def wait(state: State, name: str, key: RoundKey) -> CloseRecord | NeedRows | Not
     return NotYet(state.missing())
 
 
-def fetch(state: State, key: RoundKey) -> CloseRecord:
-    """Allow a teacher to be read; gives its record.
+def fetch(state: State, name: str, key: RoundKey) -> CloseRecord:
+    """Allow a student to read a teacher; gives its record.
 
     Raises:
         TeacherGone: it is no longer kept.
         TeacherNotReady: the round is closed and its teacher not stored yet.
-        NotOpen: the round is not closed.
+        NotOpen: the round is not closed, or it is the student's rows that its teacher waits for.
     """
     answer = state.record(key)
     if key in state.forgotten:
         raise TeacherGone(f"the teacher of {key} is no longer kept; raise spec.aggregator.teacherHistory")
     if answer is None:
         raise NotOpen(f"{key} is not closed; wait for it")
+    if answer is state.closing and name in state.missing():
+        raise NotOpen(f"rows of {name} for {key} were damaged on the aggregator's disk; call Open again")
     if key not in state.stored:
         raise TeacherNotReady(f"the teacher of {key} is being made")
     return answer

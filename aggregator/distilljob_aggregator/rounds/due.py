@@ -62,7 +62,7 @@ def _close(state: State, wishes: Wishes) -> Closed | None:
     missing = state.missing()
     if not complete or (missing and not _may_close_short(state, len(complete))):
         return None
-    return Closed(_record(state, complete, missing, wishes), _barrier_seconds(state))
+    return Closed(_record(state, complete, missing, wishes), state.barrier_seconds())
 
 
 def _may_close_short(state: State, num_complete: int) -> bool:
@@ -86,10 +86,6 @@ def _record(state: State, complete: tuple[str, ...], missing: tuple[str, ...], w
         last=key.split is Split.EVALUATION or state.plan.is_last(key.cycle, wishes.stop_after_cycle),
         missing=missing,
     )
-
-
-def _barrier_seconds(state: State) -> dict[str, float]:
-    return {name: student.barrier_seconds for name, student in state.students.items()}
 
 
 def _forget(state: State) -> TeacherForgotten | None:

@@ -1,6 +1,6 @@
 """What happened in a job. Journaled events are durable before anybody hears of them; observed ones are seen again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
@@ -115,10 +115,11 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Soft-label bytes exchanged since the last such event."""
+    """Soft-label bytes exchanged since the last such event, and each student's waiting time in total so far."""
 
     up_bytes: int
     down_bytes: int
+    barrier_seconds: dict[str, float] = field(default_factory=dict)
     kind: Literal["Counted"] = "Counted"
 
 

@@ -1,5 +1,6 @@
 """What each event does to the state. Total: it refuses nothing, because events are facts."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce as fold
 from typing import Any
@@ -61,7 +62,7 @@ def reduce(state: State, event: Event) -> State:  # noqa: C901 - one case an eve
             return _with_student(state, event.student, summary=event.summary)
         case Counted():
             up, down = state.up_bytes + event.up_bytes, state.down_bytes + event.down_bytes
-            return replace(state, up_bytes=up, down_bytes=down)
+            return _with_waiting(replace(state, up_bytes=up, down_bytes=down), event.barrier_seconds)
         case _:  # Completed
             return replace(state, is_complete=True)
 
@@ -73,6 +74,14 @@ def replay(state: State, events: list[Event]) -> State:
 
 def _with_student(state: State, name: str, **changes: Any) -> State:
     return replace(state, students={**state.students, name: replace(state.students[name], **changes)})
+
+
+def _with_waiting(state: State, barrier_seconds: Mapping[str, float]) -> State:
+    students = {
+        name: replace(student, barrier_seconds=barrier_seconds.get(name, student.barrier_seconds))
+        for name, student in state.students.items()
+    }
+    return replace(state, students=students)
 
 
 def _admit(state: State, event: Admitted) -> State:
@@ -120,12 +129,9 @@ def _pass_time(state: State, seconds: float) -> State:
 def _close(state: State, event: Closed) -> State:
     record = event.record
     contributors = {part.student for part in record.contributions}
-    students = {
-        name: replace(student, barrier_seconds=event.barrier_seconds.get(name, student.barrier_seconds))
-        for name, student in state.students.items()
-    }
     uploads = {name: upload for name, upload in state.uploads.items() if name in contributors}
-    return replace(state, students=students, uploads=uploads, closing=record, closes=(*state.closes, record))
+    state = _with_waiting(state, event.barrier_seconds)
+    return replace(state, uploads=uploads, closing=record, closes=(*state.closes, record))
 
 
 def _begin_next(state: State) -> State:

@@ -115,6 +115,10 @@ class State:
             return tuple(name for name in contributors if not self.has_all_rows(name))
         return tuple(name for name in self.expected() if not self.has_all_rows(name))
 
+    def barrier_seconds(self) -> dict[str, float]:
+        """Each student's waiting time so far."""
+        return {name: student.barrier_seconds for name, student in self.students.items()}
+
     def running(self) -> tuple[str, ...]:
         """Students that hold a place, in spec order."""
         return tuple(name for name in self.plan.students if self.students[name].is_running)
