@@ -7,16 +7,19 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from faults import ON_PROCESSES, Fault, Landing
-from record import Record, landing_line, summary, table
-from run import NotDone, Run
+import edges
+import long
+from faults import INJECTORS, Fault, Landing
+from record import Record, edge_table, landing_line, summary, table
+from run import NotDone, Run, Settings
 from schedule import draw
 
 POLL_SECONDS = 0.003
@@ -25,7 +28,7 @@ LIMIT_SECONDS = 900.0
 SEEDS = 1_000_000
 
 
-def reference(folder: Path, settings: tuple[str, ...] = ()) -> dict[str, str]:
+def undisturbed(folder: Path, settings: Settings = ()) -> dict[str, str]:
     """Run the job undisturbed; its weights."""
     run, begun_seconds = Run(folder, settings=settings), time.monotonic()
     try:
@@ -40,18 +43,12 @@ def reference(folder: Path, settings: tuple[str, ...] = ()) -> dict[str, str]:
         remove(folder)
 
 
-def suffer(folder: Path, seed: int, expected: dict[str, str]) -> Record:
-    """Run one schedule."""
-    record, begun_seconds = Record(seed), time.monotonic()
-    run = Run(folder)
+def disturbed(run: Run, record: Record, expected: dict[str, str], disturb: Callable[[Run, Record], None]) -> Record:
+    """Run the job while something is done to it, and compare."""
+    begun_seconds = time.monotonic()
     try:
         run.start()
-        for fault in draw(seed):
-            record.landings.append(Landing(fault.kind, fault.victim, str(fault.moment)))
-            inject(run, fault, record.landings[-1], begun_seconds)
-        while not run.look():
-            check_time(begun_seconds)
-            time.sleep(POLL_SECONDS)
+        disturb(run, record)
         record.equal = run.weights == expected
     except NotDone as problem:
         record.problem = str(problem)
@@ -60,6 +57,17 @@ def suffer(folder: Path, seed: int, expected: dict[str, str]) -> Record:
     record.wall_seconds = round(time.monotonic() - begun_seconds, 1)
     conclude(run, record)
     return record
+
+
+def suffer(run: Run, record: Record) -> None:
+    """Let one schedule happen, and wait for the end."""
+    begun_seconds = time.monotonic()
+    for fault in draw(record.seed):
+        record.landings.append(Landing(fault.kind, fault.victim, str(fault.moment)))
+        inject(run, fault, record.landings[-1], begun_seconds)
+    while not run.look():
+        check_time(begun_seconds)
+        time.sleep(POLL_SECONDS)
 
 
 def inject(run: Run, fault: Fault, landing: Landing, begun_seconds: float) -> None:
@@ -74,7 +82,7 @@ def inject(run: Run, fault: Fault, landing: Landing, begun_seconds: float) -> No
             if (victim := run.victim(fault.victim)) is not None:
                 landing.pid, landing.at_seconds = victim.pid, round(time.monotonic() - begun_seconds, 2)
                 landing.place(fault.moment.student, run.places.of(fault.moment.student))
-                ON_PROCESSES[fault.kind](run, fault, victim, landing)
+                INJECTORS[fault.kind](run, fault, victim, landing)
                 return
             if run.is_done(fault.victim):
                 break
@@ -97,8 +105,8 @@ def conclude(run: Run, record: Record) -> None:
     record.peak_mib = {name: round(peak / 2**20, 1) for name, peak in run.peak_bytes.items()}
     if not record.problem and not record.equal:
         record.problem = "the weights differ from the undisturbed run's"
-    if not record.problem and max(record.attempts.values(), default=0) < 2:
-        record.problem = "no student had a second attempt: nothing was tested"
+    if not record.problem and not any(landing.landed for landing in record.landings):
+        record.problem = "nothing landed: nothing was tested"
 
 
 def remove(folder: Path) -> None:
@@ -117,25 +125,61 @@ def seeds(first: int, count: int, duration_seconds: float | None) -> Iterator[in
         seed, count = rng.randrange(SEEDS), count - 1
 
 
+def schedules(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[Run, Record]]:
+    """Run schedules one after the other."""
+    expected = undisturbed(folder / "undisturbed")
+    for seed in seeds(arguments.seed, arguments.schedules, arguments.duration):
+        run = Run(folder / f"run-{seed}")
+        record = disturbed(run, Record(seed, f"--schedules 1 --seed {seed}"), expected, suffer)
+        if record.ok and max(record.attempts.values()) < 2:
+            record.problem = "no student had a second attempt"
+        yield run, record
+
+
+def at_edges(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[Run, Record]]:
+    """Kill every process at every edge."""
+    expected = undisturbed(folder / "undisturbed", edges.SETTINGS)
+
+    def walk(run: Run, record: Record) -> None:
+        while not run.look():
+            time.sleep(POLL_SECONDS)
+        record.landings = edges.kills(run, watched, target)
+
+    for watched, target in edges.pairs():
+        run = edges.edge_run(folder / f"run-{watched}-{target}", watched, target)
+        yield run, disturbed(run, Record(arguments.seed, "--edges"), expected, walk)
+
+
+def at_length(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[Run, Record]]:
+    """Watch the memory of one long run."""
+    settings = long.settings(arguments.long)
+    expected = undisturbed(folder / "undisturbed", settings)
+    run = Run(folder / f"run-{arguments.seed}", settings=settings)
+    again = f"--long {arguments.long} --seed {arguments.seed}"
+    yield run, disturbed(run, Record(arguments.seed, again), expected, long.torment)
+    print(json.dumps({"memory": long.memory(run)}))
+
+
 def drive(arguments: argparse.Namespace) -> int:
-    """Run all schedules; 1 if one of them failed."""
-    records, begun_seconds = [], time.monotonic()
+    """Run everything that is asked for; 1 if a part of it failed."""
+    records: list[Record] = []
+    begun_seconds = time.monotonic()
     folder = arguments.jobs_dir or Path(tempfile.mkdtemp(prefix="distilljob-chaos-"))
     print(f"seed {arguments.seed}, in {folder}", flush=True)
-    expected = reference(folder / "undisturbed")
     output = arguments.output.open("a") if arguments.output else None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    mode = at_edges if arguments.edges else at_length if arguments.long else schedules
     try:
-        for seed in seeds(arguments.seed, arguments.schedules, arguments.duration):
-            record = suffer(folder / f"run-{seed}", seed, expected)
+        for run, record in mode(arguments, folder):
             records.append(record)
             report(record, output)
             if record.ok:
-                remove(folder / f"run-{seed}")
+                remove(run.folder)
             else:
-                print(f"kept in {folder}; again: python {sys.argv[0]} --schedules 1 --seed {seed}", flush=True)
+                print(f"kept: {run.folder}; again: python {sys.argv[0]} {record.replay}", flush=True)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
-    print(f"\n{table(records)}\n")
+    print(f"\n{edge_table(records) if arguments.edges else table(records)}\n")
     print(json.dumps({"summary": summary(records, time.monotonic() - begun_seconds)}))
     return int(not records or not all(record.ok for record in records))
 
@@ -162,6 +206,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--schedules", type=int, default=20, help="how many; ignored with --duration")
     parser.add_argument("--seed", type=int, default=random.randrange(SEEDS), help="of the first schedule")
     parser.add_argument("--duration", type=duration, help="go on for so long: 90s, 30m, 2h")
+    parser.add_argument("--edges", action="store_true", help="kill every process at every phase edge instead")
+    parser.add_argument("--long", type=int, metavar="CYCLES", help="watch memory over one long run instead")
     parser.add_argument("--jobs-dir", type=Path, help="where run directories are made; failed ones stay there")
     parser.add_argument("--output", type=Path, help="gets one line of JSON a schedule")
     return drive(parser.parse_args(argv))

@@ -5,12 +5,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import disk
+import proxy
 from places import Moment, Place
 from processes import AGGREGATOR, RUNNER, Victim, state_of
-from run import Run
+from run import ANY_CODE, PATIENCE_SECONDS, Run
 
 END_SECONDS = 60.0
 """How long a process may take to save and leave."""
+MINIMUM_JUMP_SECONDS = 30.0
+"""Of a clock; a smaller one may be the time that passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +23,16 @@ class Fault:
 
     kind: str
     victim: str
-    """A student, aggregator, runner; network or clock."""
+    """A student, the aggregator or the runner; steps of the clock happen to all, and count as the runner's."""
     moment: Moment
     amount: float = 0.0
-    """Seconds that it lasts, or that the clock steps."""
+    """Seconds that it lasts; for the clock, how far it is off from then on."""
+    chunks: int = 0
+    """Of network faults: how many pieces are duplicated or corrupted."""
+    limit_bytes: int = 0
+    """Of full disks: how long a file may become."""
+    seed: int = 0
+    """Of network faults: which bytes."""
 
 
 @dataclass(slots=True)
@@ -58,7 +68,7 @@ Injector = Callable[[Run, Fault, Victim, Landing], None]
 def kill(run: Run, fault: Fault, victim: Victim, landing: Landing) -> None:
     """SIGKILL."""
     if victim.name == RUNNER:
-        run.excuses[str(-signal.SIGKILL)] += 1
+        run.excuses.append(frozenset({-signal.SIGKILL}))
     victim.send(signal.SIGKILL)
     _note_end(victim, landing)
     if fault.victim == landing.seen:
@@ -68,7 +78,7 @@ def kill(run: Run, fault: Fault, victim: Victim, landing: Landing) -> None:
 def term(run: Run, fault: Fault, victim: Victim, landing: Landing) -> None:
     """SIGTERM."""
     if victim.name == RUNNER:
-        run.excuses["143"] += 1
+        run.excuses.append(frozenset({-signal.SIGTERM, 143}))  # the former before it has installed its handlers
     victim.send(signal.SIGTERM)
     _note_end(victim, landing)
 
@@ -113,5 +123,63 @@ def _note_end(victim: Victim, landing: Landing) -> None:
     landing.proof = f"process {victim.pid} " + ("ended" if landing.landed else f"lives {END_SECONDS:.0f} s later")
 
 
-ON_PROCESSES: dict[str, Injector] = {"kill": kill, "term": term, "freeze": freeze, "slow": slow}
-ANYBODY = (RUNNER, AGGREGATOR)
+def network(run: Run, fault: Fault, victim: Victim, landing: Landing) -> None:
+    """One of proxy.KINDS towards one student, until its time is up."""
+    seconds = max(fault.amount, PATIENCE_SECONDS)
+    trouble = run.proxy.trouble(fault.kind, fault.victim, seconds, chunks=fault.chunks, seed=fault.seed)
+
+    def look_back() -> None:
+        landing.landed, landing.proof = trouble.landed, trouble.proof
+
+    run.undo_later(fault.amount, look_back, lambda: trouble.landed)
+
+
+def disk_full(run: Run, fault: Fault, victim: Victim, landing: Landing) -> None:
+    """No file of a process may grow beyond a limit, for a while."""
+    logs = run.folder / "logs"
+    before = disk.sizes(logs)
+    if victim.name in (RUNNER, AGGREGATOR):
+        run.excuses.append(ANY_CODE)
+    disk.fill(victim.pid, fault.limit_bytes)
+    begun_seconds = time.monotonic()
+
+    def complaints() -> list[str]:
+        told = [f"runner: {line.strip()}" for line in run.output if any(word in line for word in disk.WORDS)]
+        return disk.complaints(logs, before) + told
+
+    def is_felt() -> bool:
+        return victim.ends_within(0) or bool(complaints())
+
+    def free() -> None:
+        said, ended, seconds = complaints(), victim.ends_within(0), time.monotonic() - begun_seconds
+        for pid in run.all_pids():
+            disk.free(pid)
+        landing.landed = ended or bool(said)
+        first = f"; first of {len(said)} complaints: {said[0][:160]}" if said else ""
+        landing.proof = f"{fault.limit_bytes} bytes a file for {seconds:.1f} s{', it ended' * ended}{first}"
+
+    run.undo_later(fault.amount, free, is_felt)
+
+
+def clock_step(run: Run, fault: Fault, victim: Victim, landing: Landing) -> None:
+    """All wall clocks of the run jump."""
+    before_seconds = run.aggregator_clock_seconds()
+    run.step_clock(fault.amount)
+    after_seconds = run.aggregator_clock_seconds()
+    if before_seconds is None or after_seconds is None:
+        landing.proof = "the aggregator did not tell its time"
+        return
+    jump_seconds = after_seconds - before_seconds
+    landing.landed = abs(jump_seconds) > MINIMUM_JUMP_SECONDS
+    landing.proof = f"the aggregator's clock jumped by {jump_seconds:.0f} s"
+
+
+INJECTORS: dict[str, Injector] = {
+    "kill": kill,
+    "term": term,
+    "freeze": freeze,
+    "slow": slow,
+    "disk-full": disk_full,
+    "clock": clock_step,
+    **dict.fromkeys(proxy.KINDS, network),
+}

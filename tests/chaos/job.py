@@ -20,6 +20,7 @@ spec:
   method: {cycles: 2, independentEpochs: 2, distillEpochs: 2}
   training: {batchSize: 10, optimizer: {learningRate: 0.02}}
   checkpoints: {intervalSeconds: 1}
+  startupDeadlineSeconds: 31536000
   failurePolicy:
     maxRestartsPerStudent: 1000
     maxRestarts: 100000

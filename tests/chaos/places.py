@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from processes import lives
+
 STAGES = ("Starting", "Independent", "Labeling", "Uploading", "Waiting", "Fetching", "Distilling", "Publishing")
 """A cycle's phases in order; the others come between any two of them."""
 PHASES = (*STAGES[:2], "Evaluating", "Checkpointing", *STAGES[2:])
@@ -29,7 +31,7 @@ class Places:
         folder.mkdir(parents=True, exist_ok=True)
 
     def of(self, student: str) -> Place | None:
-        """Read one; None before its first start."""
+        """Read one, which may be a dead student's last; None before its first start."""
         try:
             return Place(**json.loads((self.folder / student).read_bytes()))
         except (FileNotFoundError, ValueError):  # caught in the middle of a word: the next look will be better
@@ -47,7 +49,7 @@ class Moment:
 
     def is_reached(self, place: Place | None) -> bool:
         """Say whether the student is there, or further."""
-        if place is None or place.phase == "Starting":
+        if place is None or place.phase == "Starting" or not lives(place.pid):
             return False
         if place.cycle != self.cycle:
             return place.cycle > self.cycle

@@ -67,7 +67,7 @@ def all_of(folder: Path) -> list[int]:
     """Find every living process that was started for a run directory, children of dead runners included."""
     snapshot = str(folder / "job.json")
     pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    return [pid for pid in pids if _environment(pid).get("DISTILLJOB_SPEC_FILE") == snapshot and _lives(pid)]
+    return [pid for pid in pids if _environment(pid).get("DISTILLJOB_SPEC_FILE") == snapshot and lives(pid)]
 
 
 def resident_bytes(pid: int) -> int:
@@ -79,7 +79,8 @@ def resident_bytes(pid: int) -> int:
     return 0
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether a process still does anything."""
     return state_of(pid) not in ("Z", None)
 
 
@@ -89,3 +90,22 @@ def _environment(pid: int) -> dict[str, str]:
     except OSError:
         return {}
     return dict(variable.decode(errors="replace").partition("=")[::2] for variable in variables if variable)
+
+
+def owner_of(port: int, pids: dict[str, int]) -> str:
+    """Name the process among some whose TCP connection has this local port; empty = none of them."""
+    tables = [Path("/proc/net") / name for name in ("tcp", "tcp6")]  # gRPC's sockets are of the newer kind
+    table = [line for path in tables if path.exists() for line in path.read_text().splitlines()[1:]]
+    inodes = {f"socket:[{row[9]}]" for row in map(str.split, table) if int(row[1].rpartition(":")[2], 16) == port}
+    for name, pid in pids.items():
+        with suppress(OSError):
+            if any(_link(path) in inodes for path in Path(f"/proc/{pid}/fd").iterdir()):
+                return name
+    return ""
+
+
+def _link(path: Path) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""

@@ -8,6 +8,7 @@ from typing import Any
 
 from faults import Landing
 from places import PHASES
+from processes import AGGREGATOR, RUNNER
 
 
 @dataclass(slots=True)
@@ -15,6 +16,8 @@ class Record:
     """One schedule."""
 
     seed: int
+    replay: str
+    """Arguments that do it again."""
     equal: bool = False
     problem: str = ""
     wall_seconds: float = 0.0
@@ -44,15 +47,33 @@ def landing_line(landing: Landing) -> str:
 
 
 def table(records: Sequence[Record]) -> str:
-    """Count landings by kind, victim and phase."""
-    landings = [landing for record in records for landing in record.landings if landing.landed]
-    counts = Counter((f"{landing.kind} {landing.victim}", landing.phase) for landing in landings)
-    phases = [phase for phase in PHASES if any(counted == phase for _, counted in counts)]
+    """Count landings by what was done to whom, and phase."""
+    counts = Counter((f"{landing.kind} {landing.victim}", landing.phase) for landing in _landed(records))
+    return _crossed(counts, [phase for phase in PHASES if any(counted == phase for _, counted in counts)])
+
+
+def edge_table(records: Sequence[Record]) -> str:
+    """Count kills by edge and by who was killed."""
+    counts = Counter((landing.phase, _relation(landing)) for landing in _landed(records))
+    return _crossed(counts, ["the student itself", "another student", AGGREGATOR, RUNNER])
+
+
+def _landed(records: Sequence[Record]) -> list[Landing]:
+    return [landing for record in records for landing in record.landings if landing.landed]
+
+
+def _relation(landing: Landing) -> str:
+    if landing.victim in (AGGREGATOR, RUNNER):
+        return landing.victim
+    return "the student itself" if landing.victim == landing.seen else "another student"
+
+
+def _crossed(counts: Counter[tuple[str, str]], columns: Sequence[str]) -> str:
     rows = sorted({name for name, _ in counts})
     width = max(map(len, (*rows, "landed in")), default=0)
     lines = [f"{'landed in':<{width}}  " + "  ".join(phases)]
     for name in rows:
-        cells = "  ".join(f"{counts[name, phase] or '':>{len(phase)}}" for phase in phases)
+        cells = "  ".join(f"{counts[name, column] or '':>{len(column)}}" for column in columns)
         lines.append(f"{name:<{width}}  {cells}")
     return "\n".join(lines)
 

@@ -8,19 +8,41 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import job
 from places import Places
-from processes import AGGREGATOR, RUNNER, Victim, all_of, children_of, open_victim, resident_bytes, state_of
+from processes import AGGREGATOR, RUNNER, Victim, all_of, children_of, open_victim, owner_of, resident_bytes
+from proxy import Proxy
 
 SAMPLE_SECONDS = 0.5
 MAXIMUM_STARTS = 20
+PATIENCE_SECONDS = 10.0
+"""How long something that has been done to a run may take to be felt."""
 
 
 class NotDone(Exception):
     """The run did not come to its end; the text says why."""
+
+
+ANY_CODE: frozenset[int] = frozenset()
+"""Excuses every end: what was done may hurt the runner at any later time."""
+Settings = tuple[str, ...]
+"""As `--set` takes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Undo:
+    at_seconds: float
+    latest_seconds: float
+    undo: Callable[[], None]
+    landed: Callable[[], bool]
+
+    def is_due(self, now_seconds: float) -> bool:
+        return now_seconds >= self.latest_seconds or (now_seconds >= self.at_seconds and self.landed())
 
 
 class Run:
@@ -29,10 +51,10 @@ class Run:
     Args:
         folder: the run directory; beside it lie its job file, its students' places and the clock's offset.
         chaos: more variables for all its processes.
-        settings: of the job, as --set takes them.
+        settings: of the job.
     """
 
-    def __init__(self, folder: Path, chaos: dict[str, str] | None = None, settings: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, chaos: dict[str, str] | None = None, settings: Settings = ()) -> None:
         self.folder = folder
         self.settings = settings
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -44,10 +66,14 @@ class Run:
         self._environment = job.environment({**files, **(chaos or {})})
         self.output: list[str] = []
         self.exit_codes: list[int] = []
-        self.excuses: Counter[str] = Counter()
-        """Ends of the runner that faults will have brought about: `-9`, `143` or `any`."""
+        self.excuses: list[frozenset[int]] = []
+        """Exit codes with which the runner may end, once for each thing that was done to it; ANY_CODE stays."""
+        self.maximum_starts = MAXIMUM_STARTS
+        self.samples: list[tuple[float, dict[str, int]]] = []
+        """Resident bytes of runner and aggregator, with their time in seconds."""
         self.peak_bytes: Counter[str] = Counter()
-        self._undo: list[tuple[float, Callable[[], None]]] = []
+        self._undo: list[_Undo] = []
+        self.proxy = Proxy(folder / "state" / "grpc.address", self._student_at)
         self._process: subprocess.Popen[str] | None = None
         self._sampled_seconds = 0.0
 
@@ -82,12 +108,13 @@ class Run:
         self.exit_codes.append(code)
         if code == 0:
             return True
-        if self.excuses[str(code)] > 0:
-            self.excuses[str(code)] -= 1
-        elif not self.excuses["any"]:
+        excuse = next((excuse for excuse in self.excuses if code in excuse), None)
+        if excuse is not None:
+            self.excuses.remove(excuse)
+        elif ANY_CODE not in self.excuses:
             raise NotDone(f"the runner ended with code {code}, which nothing done to it explains")
-        if len(self.exit_codes) >= MAXIMUM_STARTS:
-            raise NotDone(f"the runner ended {MAXIMUM_STARTS} times")
+        if len(self.exit_codes) >= self.maximum_starts:
+            raise NotDone(f"the runner ended {self.maximum_starts} times")
         self.start()
         return False
 
@@ -97,6 +124,20 @@ class Run:
         runner = self._process.pid
         pid = runner if name == RUNNER else children_of(runner).get(name)
         return None if pid is None else open_victim(name, pid)
+
+    def all_pids(self) -> list[int]:
+        """Every living process of the run."""
+        assert self._process is not None
+        return [self._process.pid, *all_of(self.folder)]
+
+    def aggregator_clock_seconds(self) -> float | None:
+        """Ask the aggregator for its time; None when there is no answer."""
+        try:
+            address = (self.folder / "state" / "http.address").read_text().strip()
+            with urlopen(f"http://{address}/v1/status", timeout=3) as reply:
+                return float(json.load(reply)["clock_timestamp_seconds"])
+        except (OSError, ValueError):
+            return None
 
     def step_clock(self, offset_seconds: float) -> None:
         """Put the wall clock of all processes of the run off."""
@@ -120,9 +161,10 @@ class Run:
         """Whether a student has left its terminal record: there is nobody any more to whom anything could be done."""
         return bool(self.state().get("students", {}).get(name, {}).get("standing") == "Done")
 
-    def undo_later(self, seconds: float, undo: Callable[[], None]) -> None:
-        """Have something undone in so many seconds, or at the end of the run."""
-        self._undo.append((time.monotonic() + seconds, undo))
+    def undo_later(self, seconds: float, undo: Callable[[], None], landed: Callable[[], bool] = lambda: True) -> None:
+        """Have something undone in so many seconds, or later once it has landed, or at the end of the run."""
+        now_seconds = time.monotonic()
+        self._undo.append(_Undo(now_seconds + seconds, now_seconds + max(seconds, PATIENCE_SECONDS), undo, landed))
 
     def end(self) -> None:
         """Undo everything, and leave no process behind."""
@@ -136,19 +178,25 @@ class Run:
                 victim.send(signal.SIGKILL)
                 victim.ends_within(10)
                 victim.close()
+        self.proxy.close()
+
+    def _student_at(self, port: int) -> str:
+        assert self._process is not None
+        return owner_of(port, children_of(self._process.pid))
 
     def _undo_due(self, now_seconds: float) -> None:
-        due = [undo for at_seconds, undo in self._undo if at_seconds <= now_seconds]
-        self._undo = [(at_seconds, undo) for at_seconds, undo in self._undo if at_seconds > now_seconds]
+        due = [undo for undo in self._undo if undo.is_due(now_seconds)]
+        self._undo = [undo for undo in self._undo if undo not in due]
         for undo in due:
-            undo()
+            undo.undo()
 
     def _sample(self) -> None:
         assert self._process is not None
         pids = {RUNNER: self._process.pid, AGGREGATOR: children_of(self._process.pid).get(AGGREGATOR)}
-        for name, pid in pids.items():
-            if pid is not None and state_of(pid) is not None:
-                self.peak_bytes[name] = max(self.peak_bytes[name], resident_bytes(pid))
+        sizes = {name: resident_bytes(pid) for name, pid in pids.items() if pid is not None}
+        self.samples.append((time.monotonic(), sizes))
+        for name, num_bytes in sizes.items():
+            self.peak_bytes[name] = max(self.peak_bytes[name], num_bytes)
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
