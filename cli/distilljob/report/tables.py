@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from distilljob.console import in_bytes
 from distilljob.report.picture import Table
 from distilljob.report.run import Run, Student
 from distilljob.report.words import listed, percent, points, seconds
@@ -149,6 +150,9 @@ def _facts(run: Run) -> dict[str, str]:
         facts["device, asked for"] = str(run.settings["device"])
     if versions := dict.fromkeys(_version(event) for event in run.events if event.reason == RunReason.RUNNER_STARTED):
         facts["distilljob"] = ", ".join(versions)
+    if run.result:
+        amounts = [f"{in_bytes(amount)} {direction}" for direction, amount in run.result.exchanged_bytes.items()]
+        facts["soft labels exchanged"] = ", ".join(amounts)
     facts["seed"] = str(run.job.spec.training.seed)
     facts["seeds of students"] = ", ".join(f"{student.name} {student.seed}" for student in run.students[:16])
     return {name: value or "none" for name, value in facts.items()}

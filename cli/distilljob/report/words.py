@@ -42,6 +42,11 @@ def listed(names: Sequence[str], limit: int = 6) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
+def short(text: str, limit: int = 14) -> str:
+    """Cut a name to what fits beside an axis; its middle goes, since names of one family differ at their ends."""
+    return text if len(text) <= limit else f"{text[: limit // 2]}…{text[-(limit // 2 - 1) :]}"
+
+
 def counted(count: int, noun: str) -> str:
     """Write a number of things: 1 restart, 2 restarts."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")

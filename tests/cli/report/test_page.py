@@ -135,6 +135,15 @@ def test_every_figure_has_a_title_a_caption_a_label_and_its_numbers(whole: str) 
         assert re.search(r"<details><summary>Numbers</summary>.*<td>", figure, flags=re.DOTALL)
 
 
+def test_every_row_of_every_table_has_a_cell_for_every_column(whole: str) -> None:
+    tables = re.findall(r"<table>.*?</table>", whole, flags=re.DOTALL)
+    assert len(tables) >= 16
+    for table in tables:
+        header, *rows = re.findall(r"<tr>.*?</tr>", table, flags=re.DOTALL)
+        assert rows
+        assert {len(re.findall(r"<t[hd]", row)) for row in rows} == {len(re.findall(r"<th", header))}, header
+
+
 def test_figures_take_every_color_from_the_page_so_that_dark_mode_and_print_work(whole: str) -> None:
     style, body = whole.split("</style>", 1)
     assert not re.findall(r"#[0-9a-fA-F]{6}\b", body)

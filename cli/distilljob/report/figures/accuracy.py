@@ -3,7 +3,14 @@
 from matplotlib.axes import Axes
 
 from distilljob.report.cast import Cast
-from distilljob.report.figures.phases import epoch_keys, epoch_table, plot_epochs, with_epochs
+from distilljob.report.figures.phases import (
+    axis_of_accuracy,
+    epoch_keys,
+    epoch_table,
+    plot_epochs,
+    told_cut,
+    with_epochs,
+)
 from distilljob.report.picture import Key, Picture, css
 from distilljob.report.run import Run, Student
 from distilljob.report.style import INK
@@ -18,37 +25,27 @@ def accuracy(run: Run, cast: Cast, name: str) -> Picture | None:
     if not students:
         return None
     ensemble = run.result.ensemble if run.result else None
-    bottom = _bottom(students)
+    values = [epoch.test_accuracy for student in students for epoch in student.of(EpochMeasured)]
 
     def paint(axes: Axes) -> None:
         plot_epochs(axes, run, cast, lambda epoch: 100 * epoch.test_accuracy)
         if ensemble is not None:
             last = max(student.of(EpochMeasured)[-1].epoch for student in students)
             axes.plot([last], [100 * ensemble.accuracy], "D", color=INK, clip_on=False, zorder=4)
-        axes.set_ylim(100 * bottom, min(100.5, axes.get_ylim()[1]))
-        axes.set_ylabel("test accuracy, %")
+        axis_of_accuracy(axes, values)
 
     keys = epoch_keys(run, cast)
     if ensemble is not None:
         keys += (Key(f"ensemble, {percent(ensemble.accuracy)}", css(INK), kind="marker"),)
-    low = min(epoch.test_accuracy for student in students for epoch in student.of(EpochMeasured))
-    cut = f" The axis begins at {percent(bottom)}; the lowest value is {percent(low)}." if low < bottom else ""
     title = lead(students)
     return Picture(
         name=name,
         title=title,
         svg=draw(name, f"Line chart of test accuracy per epoch. {title}", paint),
-        caption=f"Test accuracy after every epoch, before any selection.{cut}",
+        caption=f"Test accuracy after every epoch, before any selection.{told_cut(values)}",
         table=epoch_table(run, lambda epoch: epoch.test_accuracy, percent),
         keys=keys,
     )
-
-
-def _bottom(students: list[Student]) -> float:
-    """Find where to cut the axis, so that the first steep epochs do not flatten the rest."""
-    values = sorted(epoch.test_accuracy for student in students for epoch in student.of(EpochMeasured))
-    low = values[len(values) // 20]
-    return max(0.0, low - 0.1 * (values[-1] - low))
 
 
 def lead(students: list[Student]) -> str:

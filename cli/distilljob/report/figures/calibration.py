@@ -31,34 +31,21 @@ def calibration(run: Run, cast: Cast, name: str) -> Iterator[Picture]:
 
 
 def _last(measured: list[ReliabilityMeasured], predictor: str) -> list[ReliabilityMeasured]:
-    return [one for one in measured if one.predictor == predictor][-1:]
+    return [one for one in measured if one.predictor == predictor and any(part.count for part in one.bins)][-1:]
 
 
 def _diagram(who: str, color: str, bins: Sequence[ReliabilityBin], name: str) -> Picture:
-    width = 100 / len(bins)
-    full = [(index, one) for index, one in enumerate(bins) if one.count]
+    full = [one for one in bins if one.count]
     total = sum(one.count for one in bins)
 
     def paint(axes: Axes) -> None:
         axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1.0, zorder=2)
-        counts = axes.twinx()
-        counts.set_zorder(axes.get_zorder() - 1)
-        counts.bar(
-            [(index + 0.5) * width for index, _ in full],
-            [one.count for _, one in full],
-            0.9 * width,
-            color=MUTED,
-            alpha=0.28,
-        )
-        counts.set_yscale("log")
-        counts.set_ylim(0.6, 30 * total)
-        counts.set_axis_off()
-        for _, one in full:
+        _paint_counts(axes, bins)
+        for one in full:
             x, y, alpha = 100 * one.confidence, 100 * one.accuracy, 1.0 if one.count >= FEW else 0.35
+            size = 3.5 + 4.5 * sqrt(one.count / total)
             axes.vlines(x, x, y, color=color, linewidth=1.4, alpha=alpha)
-            axes.plot(
-                [x], [y], "o", color=color, markersize=3.5 + 4.5 * sqrt(one.count / total), alpha=alpha, clip_on=False
-            )
+            axes.plot([x], [y], "o", color=color, markersize=size, alpha=alpha, clip_on=False)
         axes.set_xlim(0, 101)
         axes.set_ylim(0, 103)
         axes.set_xlabel("confidence, %")
@@ -79,10 +66,21 @@ def _diagram(who: str, color: str, bins: Sequence[ReliabilityBin], name: str) ->
     )
 
 
-def _title(who: str, full: list[tuple[int, ReliabilityBin]], total: int) -> str:
+def _paint_counts(axes: Axes, bins: Sequence[ReliabilityBin]) -> None:
+    """Draw the samples of each bin behind everything, on an axis of their own that is not shown."""
+    width, counts = 100 / len(bins), axes.twinx()
+    counts.set_zorder(axes.get_zorder() - 1)
+    middles = [(index + 0.5) * width for index in range(len(bins))]
+    counts.bar(middles, [one.count for one in bins], 0.9 * width, color=MUTED, alpha=0.28)
+    counts.set_yscale("log")
+    counts.set_ylim(0.6, 30 * sum(one.count for one in bins))
+    counts.set_axis_off()
+
+
+def _title(who: str, full: Sequence[ReliabilityBin], total: int) -> str:
     """Say in which direction confidence and accuracy differ, over all samples, and how far in each bin."""
-    gaps = [(one.count * (one.confidence - one.accuracy)) for _, one in full]
-    mean_gap, error = sum(gaps) / (total or 1), sum(map(abs, gaps)) / (total or 1)
+    gaps = [one.count * (one.confidence - one.accuracy) for one in full]
+    mean_gap, error = sum(gaps) / total, sum(map(abs, gaps)) / total
     direction = "too sure" if mean_gap > 0 else "not sure enough"
     return f"{who} is {direction} by {abs(100 * mean_gap):.2f} points on average (ECE {100 * error:.2f} points)"
 

@@ -45,7 +45,7 @@ def gain(run: Run, name: str) -> Picture | None:
         svg=draw(name, f"Teacher gain by cycle. {title}", paint),
         caption="Hold-out accuracy of the cycle's teacher minus that of its best student. Above zero the teacher knows "
         f"more than any of its students. {_equation_7(cycles)}",
-        table=_table(cycles),
+        table=_table(run, cycles),
         keys=(Key("teacher minus best student", css(INK), kind="dot"),),
     )
 
@@ -70,7 +70,7 @@ def _holds(cycle: CycleMeasured) -> bool:
     return cycle.teacher_cross_entropy <= cycle.mean_cross_entropy + 1e-3
 
 
-def _table(cycles: list[CycleMeasured]) -> Table:
+def _table(run: Run, cycles: list[CycleMeasured]) -> Table:
     columns = (
         "cycle",
         "teacher",
@@ -78,6 +78,7 @@ def _table(cycles: list[CycleMeasured]) -> Table:
         "gain, points",
         "teacher's cross-entropy",
         "students' mean",
+        "weights",
         "missing",
     )
     return Table.of(
@@ -90,8 +91,20 @@ def _table(cycles: list[CycleMeasured]) -> Table:
                 points(cycle.teacher_gain),
                 nats(cycle.teacher_cross_entropy),
                 nats(cycle.mean_cross_entropy),
+                _weights(run, cycle.cycle),
                 listed(cycle.missing) if cycle.missing else "nobody",
             )
             for cycle in cycles
         ],
     )
+
+
+def _weights(run: Run, cycle: int) -> str:
+    """List the students' weights in one cycle's mean."""
+    weights = [
+        f"{student.name} {measured.weight}"
+        for student in run.students
+        for measured in student.of(CycleMeasured)
+        if measured.cycle == cycle
+    ]
+    return listed(weights, limit=8)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from matplotlib.axes import Axes
 
 from distilljob.report.cast import Cast
-from distilljob.report.figures.phases import axis_of_cycles
+from distilljob.report.figures.phases import axis_of_accuracy, axis_of_cycles, told_cut
 from distilljob.report.picture import Picture, Table, line_key
 from distilljob.report.run import Run
 from distilljob.report.style import DASHES, INK, MUTED, Look
@@ -68,18 +68,15 @@ def _accuracies(runs: Sequence[Run], cast: Cast) -> Iterator[Picture]:
 def _accuracy(
     runs: Sequence[Run], student: str, color: str, found: dict[int, list[EpochMeasured]], name: str
 ) -> Picture:
-    values = sorted(epoch.test_accuracy for epochs in found.values() for epoch in epochs)
-    low = values[len(values) // 20]
-    bottom = max(0.0, low - 0.1 * (values[-1] - low))
+    values = [epoch.test_accuracy for epochs in found.values() for epoch in epochs]
 
     def paint(axes: Axes) -> None:
         for index, epochs in found.items():
             line = _style(index, color).line()
             axes.plot([epoch.epoch for epoch in epochs], [100 * epoch.test_accuracy for epoch in epochs], **line)
         axes.set_xlim(left=0)
-        axes.set_ylim(100 * bottom, min(100.5, axes.get_ylim()[1]))
         axes.set_xlabel("epoch")
-        axes.set_ylabel("test accuracy, %")
+        axis_of_accuracy(axes, values)
 
     ends = [f"{percent(epochs[-1].test_accuracy)} ({runs[index].label})" for index, epochs in found.items()]
     title = f"{student} ends at {listed(ends)}"
@@ -90,8 +87,7 @@ def _accuracy(
         name=name,
         title=title,
         svg=draw(name, f"Test accuracy of {student} per epoch and run. {title}", paint),
-        caption=f"Test accuracy of {student} after every epoch, in each run that has a student of this name."
-        + (f" The axis begins at {percent(bottom)}." if values[0] < bottom else ""),
+        caption=f"Test accuracy of {student} after every epoch, in each run that has such a student.{told_cut(values)}",
         table=Table.of(("epoch", *(runs[index].label for index in by_run)), rows),
         keys=tuple(line_key(runs[index].label, _style(index, color)) for index in found),
     )

@@ -1,6 +1,6 @@
 """What all figures over epochs share: the shaded phases, the axis, the table."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -11,6 +11,7 @@ from distilljob.report.cast import Cast
 from distilljob.report.picture import Key, Table, css, line_key
 from distilljob.report.run import Run, Student, stretches
 from distilljob.report.style import MUTED, SHADE
+from distilljob.report.words import percent
 from distilljob_core.measurements import EpochMeasured
 
 Value = Callable[[EpochMeasured], float | None]
@@ -51,6 +52,25 @@ def axis_of_cycles(axes: Axes, last: int) -> None:
     axes.set_xlabel("cycle")
     axes.set_xlim(0.5, last + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+
+
+def axis_of_accuracy(axes: Axes, values: Sequence[float]) -> None:
+    """Cut the axis so that the first steep epochs do not flatten the rest; nothing is above 100 %."""
+    axes.set_ylim(100 * _bottom(values), min(100.5, axes.get_ylim()[1]))
+    axes.set_ylabel("test accuracy, %")
+
+
+def told_cut(values: Sequence[float]) -> str:
+    """Say where the axis begins and what lies below, if anything does."""
+    low, bottom = min(values), _bottom(values)
+    return f" The axis begins at {percent(bottom)}; the lowest value is {percent(low)}." if low < bottom else ""
+
+
+def _bottom(values: Sequence[float]) -> float:
+    """Begin a tenth of the range below the twentieth part of all values."""
+    ranked = sorted(values)
+    low = ranked[len(ranked) // 20]
+    return max(0.0, low - 0.1 * (ranked[-1] - low))
 
 
 def epoch_keys(run: Run, cast: Cast) -> tuple[Key, ...]:

@@ -10,7 +10,7 @@ from distilljob.report.picture import Key, Picture, Table, css
 from distilljob.report.run import Run, Student
 from distilljob.report.style import INK, PAPER, WAIT, WORK
 from distilljob.report.svg import draw
-from distilljob.report.words import seconds
+from distilljob.report.words import seconds, short
 from distilljob_core.phases import StudentPhase
 
 MANY_BARS: Final = 16
@@ -52,7 +52,7 @@ def time_split(run: Run, cast: Cast, name: str) -> Picture | None:
     def paint(axes: Axes) -> None:
         for row, student in enumerate(shown):
             _paint_bar(axes, row, _spent(student))
-        axes.set_yticks(range(len(shown)), [student.name for student in shown])
+        axes.set_yticks(range(len(shown)), [short(student.name) for student in shown])
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.grid(False, axis="y")
         axes.set_xlabel("time, seconds")

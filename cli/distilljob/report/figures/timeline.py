@@ -11,7 +11,7 @@ from distilljob.report.picture import Key, Picture, Table, css
 from distilljob.report.run import Run
 from distilljob.report.style import BAD, GRID, INK, MUTED, PAPER
 from distilljob.report.svg import draw
-from distilljob.report.words import counted, listed, moment, seconds
+from distilljob.report.words import counted, listed, moment, seconds, short
 
 MANY_ROWS: Final = 16
 _MARKS: Final = {
@@ -39,7 +39,7 @@ def timeline(run: Run, cast: Cast, name: str) -> Picture | None:
         for attempt in line.attempts:
             if attempt.student in shown:
                 _paint_attempt(axes, shown.index(attempt.student), attempt, cast, scale)
-        axes.set_yticks(range(len(shown)), shown)
+        axes.set_yticks(range(len(shown)), [short(name) for name in shown])
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.grid(False)
         axes.set_xlabel(f"time since the first start, {unit}")
