@@ -71,7 +71,7 @@ def _relation(landing: Landing) -> str:
 def _crossed(counts: Counter[tuple[str, str]], columns: Sequence[str]) -> str:
     rows = sorted({name for name, _ in counts})
     width = max(map(len, (*rows, "landed in")), default=0)
-    lines = [f"{'landed in':<{width}}  " + "  ".join(phases)]
+    lines = [f"{'landed in':<{width}}  " + "  ".join(columns)]
     for name in rows:
         cells = "  ".join(f"{counts[name, column] or '':>{len(column)}}" for column in columns)
         lines.append(f"{name:<{width}}  {cells}")
