@@ -87,13 +87,21 @@ class Run:
 
     def __init__(self, root: Path, folder: Path, arguments: list[str], stderr: int) -> None:
         self.folder = folder
+        self.cwd = root
+        self.program = [str(DISTILLJOB)]
         self.lines: list[str] = []
         environment = {key: value for key, value in os.environ.items() if not key.startswith("DISTILLJOB_")}
         environment |= {"PYTHONPATH": str(root), "COLUMNS": "200"}
+        self.environment = environment
         command = [str(DISTILLJOB), "run", str(root / "job.yaml"), "-o", str(folder), *arguments]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=root, env=environment
         )
+
+    def follow(self, command: str, *arguments: str) -> subprocess.Popen[str]:
+        """Give another command on the run's folder that goes on for a while."""
+        asked = [*self.program, command, str(self.folder), *arguments]
+        return subprocess.Popen(asked, stdout=subprocess.PIPE, text=True, env=self.environment)
 
     def until(self, pattern: str) -> str:
         """Read on to a line that matches."""
