@@ -173,9 +173,8 @@ def run(
         )
     except Stopped as stopped:
         told.print("stopped, everything is saved; the same call goes on from here")
-        signal.raise_signal(
-            stopped.signal_number
-        )  # for whoever listened before; Python itself raises KeyboardInterrupt
+        # For whoever listened before: Python raises KeyboardInterrupt for SIGINT and ends for SIGTERM.
+        signal.raise_signal(stopped.signal_number)
         raise KeyboardInterrupt from None
     return _result(result, run_folder(given, folder))
 
