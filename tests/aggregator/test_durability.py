@@ -24,6 +24,7 @@ from grpc.aio import EOF
 from prometheus_client import CollectorRegistry
 
 from distilljob_aggregator import uploads
+from distilljob_aggregator import worker as worker_module
 from distilljob_aggregator.coordinator import Coordinator
 from distilljob_aggregator.journal import Journal
 from distilljob_aggregator.ledger import Ledger, recover
@@ -508,3 +509,22 @@ def test_no_acknowledgement_comes_before_its_sync(tmp_path, quick, summary, scen
 def nth(log: list, step: tuple, number: int) -> int:
     """Where a step comes for the nth time."""
     return [at for at, one in enumerate(log) if one == step][number - 1]
+
+
+@pytest.mark.parametrize(("count_seconds", "is_counted_between"), [(0.0, True), (3600.0, False)])
+def test_traffic_and_waiting_are_put_on_record_now_and_then(
+    tmp_path, quick, summary, monkeypatch, count_seconds, is_counted_between
+):
+    """Else a kill would take all since the last close."""
+    monkeypatch.setattr(worker_module, "COUNT_SECONDS", count_seconds)
+    plan, *_ = SCENARIOS["everybody"]
+    asyncio.run(run_to_the_end(tmp_path, plan, [Pupil(name) for name in plan.students], summary))
+    journal = Journal(tmp_path / "state" / "journal")
+    events = list(journal.replay())
+    journal.close()
+    counts = [event for event in events if event.kind == "Counted"]
+    num_closes = sum(event.kind == "Closed" for event in events)
+    assert (len(counts) > num_closes + 1) is is_counted_between, "one at each close, and one before the results"
+    rounds = [RoundKey(1), RoundKey(2), RoundKey(2, Split.EVALUATION)]
+    num_bytes = sum(codes_of(name, key).nbytes for name in plan.students for key in rounds)
+    assert sum(event.up_bytes for event in counts) == num_bytes, "each byte once"

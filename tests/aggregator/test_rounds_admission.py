@@ -50,6 +50,7 @@ def test_a_token_that_nobody_got_is_fenced(exchange, token):
     ("attempt", "pod_uid"),
     [
         pytest.param(1, "a-1", id="lower-attempt"),
+        pytest.param(1, "a-2", id="lower-attempt-with-the-newest-uid"),
         pytest.param(2, "another", id="second-uid-within-an-attempt"),
         pytest.param(3, "a-1", id="fenced-uid-with-a-higher-attempt"),
     ],
@@ -158,6 +159,9 @@ def test_a_closed_round_answers_with_its_record_whatever_the_digest(exchange):
     record = job.state.closes[0]
     assert job.open("a", RoundKey(1), digest="2") == record
     assert job.open("a", RoundKey(1)) == record
+    job.open("a", RoundKey(2))
+    job.rows("a", 0, 2)
+    assert job.open("a", RoundKey(1)) == record, "whatever it brings to the next one"
 
 
 def test_the_next_round_opens_only_when_the_teacher_is_stored(exchange):

@@ -270,6 +270,29 @@ def test_a_drop_while_the_teacher_is_made_changes_nothing_in_it(exchange):
     assert job.teacher(RoundKey(1)) == job.reference(job.state.closes[0])
 
 
+def test_a_contributor_that_is_dropped_with_damaged_rows_is_still_a_contributor(exchange):
+    """The record says so. Its rows are wanted for ever: the round cannot be finished (decision 0009)."""
+    job = exchange()
+    job.bring("a", "b", "c")
+    job.step()
+    job.observe(RowsDurable("a", 1, 2))
+    job.wishes = Wishes(dropped=frozenset({"a"}))
+    job.settle()
+    assert job.state.missing() == ("a",)
+    assert set(job.state.uploads) == {"a", "b", "c"}
+
+
+def test_waiting_that_was_counted_outlives_a_kill_before_the_close(exchange):
+    job = exchange(2)
+    job.bring("a")
+    job.pass_time(5)
+    job.commit(Counted(10, 20, job.state.barrier_seconds()))
+    job.pass_time(3)
+    job.restart()
+    assert job.state.barrier_seconds() == {"a": 5, "b": 0}
+    assert (job.state.up_bytes, job.state.down_bytes) == (10, 20)
+
+
 def test_a_drop_closes_a_round_that_waited_only_for_that_student(exchange):
     job = exchange(joined=False)
     job.join("a")
