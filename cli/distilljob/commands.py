@@ -200,7 +200,7 @@ distilljob report runs/md runs/independent -o comparison.html"""
 )
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run directories, finished ones.", show_default=False)
+        list[Path], typer.Argument(metavar="RUN...", help="Run directories, finished or not.", show_default=False)
     ],
     output: Annotated[
         Path | None,

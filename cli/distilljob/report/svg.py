@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -40,7 +41,9 @@ def draw(name: str, description: str, paint: Paint, height_inches: float = HEIGH
         FigureCanvasSVG(figure)
         paint(figure.subplots())
         drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the browser has fonts of its own
+            figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return Markup(_embedded(drawn.getvalue(), name, description))  # noqa: S704 - serialized by ElementTree, which escapes
 
 

@@ -180,7 +180,7 @@ def test_words_of_users_and_students_are_text_not_markup(run_maker: Maker, page:
     )
     root = maker.make()
     (root / "job.yaml").write_text(f"# </pre>{evil}\n")
-    (root / "results" / "mlp.json").write_text(f'{{"classes": ["{evil}", "$\\\\frac$", "b"]}}')
+    (root / "results" / "mlp.json").write_text(f'{{"classes": ["{evil}", "$\\\\frac$", "木"]}}', encoding="utf-8")
     written = page(root)
     read = Reader(written)
     assert "script" not in read.tags
