@@ -20,7 +20,7 @@ from proxy import Proxy
 
 SAMPLE_SECONDS = 0.5
 MAXIMUM_STARTS = 20
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 """How long something that has been done to a run may take to be felt."""
 
 
@@ -128,7 +128,8 @@ class Run:
     def all_pids(self) -> list[int]:
         """Every living process of the run."""
         assert self._process is not None
-        return [self._process.pid, *all_of(self.folder)]
+        runner = self._process.pid
+        return [runner, *{*children_of(runner).values(), *all_of(self.folder)}]
 
     def aggregator_clock_seconds(self) -> float | None:
         """Ask the aggregator for its time; None when there is no answer."""

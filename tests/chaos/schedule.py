@@ -25,7 +25,8 @@ SECONDS = {
 FREEZE_SECONDS = ((0.2, 5.0), (17.0, 22.0))
 """Shorter and longer than the job's patience with a student that hangs."""
 CLOCK_SECONDS = (120.0, 14_400.0)
-LIMITS_BYTES = (0, 4_096, 20_000, 65_536)
+LIMITS_BYTES = {RUNNER: (0, 1_024), AGGREGATOR: (0, 4_096, 12_288), "student": (0, 4_096, 20_000, 65_536)}
+"""How long files may become on a full disk: nothing, or less than what each writes sooner or later."""
 
 
 def draw(seed: int) -> list[Fault]:
@@ -55,7 +56,7 @@ def _fault(rng: random.Random, kind: str, victim: str) -> Fault:
         moment,
         amount=rng.uniform(low, high),
         chunks=rng.randint(1, 3),
-        limit_bytes=rng.choice(LIMITS_BYTES),
+        limit_bytes=rng.choice(LIMITS_BYTES.get(victim, LIMITS_BYTES["student"])),
         seed=rng.randrange(2**32),
     )
 
