@@ -5,6 +5,9 @@ import hashlib
 import json
 import os
 import queue
+import re
+import resource
+import select
 import signal
 import subprocess
 import sys
@@ -13,10 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import structlog
 import torch
+from PIL import Image
 
 from distilljob_aggregator.accumulator import Accumulator
 from distilljob_core.exit_codes import ExitCode
@@ -25,7 +30,8 @@ from distilljob_core.softlabels.codecs import codec
 from distilljob_core.spec.base import merge
 from distilljob_core.spec.load import check_job
 from distilljob_core.spec.resolve import resolve_students
-from distilljob_trainer import build
+from distilljob_trainer import build, sealed
+from distilljob_trainer.checkpoint import Checkpoints
 from distilljob_trainer.cohort import train_together
 from distilljob_trainer.export import load
 from distilljob_trainer.main import main
@@ -86,6 +92,10 @@ class Process:
             self.lines.append(json.loads(text))
         return self._popen.wait(LIMIT_SECONDS)
 
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
     def send(self, number: int) -> None:
         self._popen.send_signal(number)
 
@@ -116,6 +126,7 @@ class Job:
         }
         (folder / "job.json").write_text(json.dumps(self.tree))
         self.attempts = dict.fromkeys(self.names, 0)
+        self.environment = {"OMP_NUM_THREADS": "1"}
         self.aggregator = self._start(
             None,
             "distilljob-aggregator",
@@ -153,7 +164,7 @@ class Job:
 
     def _start(self, errors: Path | None, program: str, *arguments: str, **own: str) -> Process:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("DISTILLJOB_")}
-        environment |= {"OMP_NUM_THREADS": "1", **self._common(), **own}
+        environment |= self.environment | self._common() | own
         command = [str(BIN / program), *arguments, "--bind=127.0.0.1", "--http-port=0"]
         process = Process(command, environment, errors)
         self._stack.callback(process.close)
@@ -327,6 +338,145 @@ def test_kills_in_every_phase_leave_no_trace(job, undisturbed):
     killed.wait_until_complete()
     assert killed.weights() == undisturbed.weights()
     assert killed.attempts["bn"] == len(KILLS) + 1
+
+
+ALONE = [{"name": "bn", "gpus": 0, "model": {"name": "cnn_bn_small"}}]
+
+
+def killed_in_turn(job: Job, student: str, places: list[tuple[Callable[[Line], bool], int]]) -> Process:
+    """Kill one attempt after the other where it says so; gives the next one, which has resumed behind step 0."""
+    for seen, number in places:
+        process = job.start(student)
+        process.until(seen)
+        process.send(number)
+        assert process.exit_code() == (ExitCode.TERMINATED if number == signal.SIGTERM else -number)
+    process = job.start(student)
+    assert process.until(said("joined"))["resumed_at_step"] > 0
+    return process
+
+
+def test_kills_leave_no_trace_with_adamw_cosine_a_moving_average_and_two_threads(job):
+    training = {
+        "optimizer": {"kind": "AdamW", "learningRate": 0.01},
+        "schedule": {"kind": "Cosine", "warmupEpochs": 1},
+        "emaDecay": 0.9,
+    }
+    whole, killed = (job(name, training=training, students=ALONE) for name in ("whole", "killed"))
+    for one in (whole, killed):
+        one.environment["OMP_NUM_THREADS"] = "2"
+    whole.run()
+    hit = ("independent", "lesson", "distilling", "second-cycle", "trained")
+    assert killed_in_turn(killed, "bn", [(KILLS[name], signal.SIGKILL) for name in hit]).exit_code() == ExitCode.DONE
+    killed.wait_until_complete()
+    assert killed.weights() == whole.weights()
+    assert [one.result()["exact"] for one in (whole, killed)] == [True, True]
+
+
+STREAMED = {
+    "dataset": {"name": "image_folder", "options": {"train_samples": 200, "size": 8, "stream": True}},
+    "training": {"dataLoaderWorkers": 2},
+    "students": [{"name": "net", "gpus": 0, "model": {"name": "vgg_mini"}}],
+}
+
+
+@pytest.fixture
+def streaming(job):
+    """Make a job whose samples are read by two worker processes: noise with a hint of the class."""
+
+    def make(name: str) -> Job:
+        made, rng = job(name, **STREAMED), np.random.default_rng(0)
+        for split, count in (("train", 100), ("test", 20)):
+            for label, kind in enumerate(("ant", "bee")):
+                folder = made.folder / "data" / split / kind
+                folder.mkdir(parents=True)
+                for index in range(count):
+                    pixels = rng.integers(0, 200, (8, 8, 3), dtype=np.uint8)
+                    pixels[..., label] += 50
+                    Image.fromarray(pixels).save(folder / f"{index:03}.png")
+        return made
+
+    return make
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below this one: the fork server, its workers, multiprocessing's tracker."""
+    children = [
+        int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()
+    ]
+    return [one for child in children for one in (child, *descendants(child))]
+
+
+def test_workers_end_with_their_student_however_it_dies_and_its_resume_leaves_no_trace(streaming):
+    whole, killed = streaming("whole"), streaming("killed")
+    whole.run()
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        process = killed.start("net")
+        process.until(said("epoch"))
+        below = [os.pidfd_open(pid) for pid in descendants(process.pid)]
+        assert len(below) >= 3, "a fork server and two workers"
+        process.send(number)
+        assert process.exit_code() == (ExitCode.TERMINATED if number == signal.SIGTERM else -number)
+        for descriptor in below:
+            assert select.select([descriptor], [], [], LIMIT_SECONDS)[0], "it lives on"
+            os.close(descriptor)
+    last = killed.start("net")
+    assert last.until(said("joined"))["resumed_at_step"] > 0
+    assert last.exit_code() == ExitCode.DONE
+    killed.wait_until_complete()
+    assert killed.weights() == whole.weights()
+
+
+def test_an_image_damaged_while_a_student_trains_ends_it_with_the_files_name(streaming):
+    broken = streaming("broken")
+    process = broken.start("net")
+    process.until(said("epoch"))
+    image = broken.folder / "data/train/bee/050.png"
+    image.write_bytes(image.read_bytes()[:60])
+    assert process.exit_code() == ExitCode.DATA
+    assert f"DataError: {image}: not a readable image" in process.errors.read_text()
+
+
+def test_a_full_disk_costs_an_attempt_and_nothing_else(job):
+    whole, full = (job(name, students=ALONE) for name in ("whole", "full"))
+    whole.run()
+    process = full.start("bn")
+    process.until(said("checkpoint", stage="Exchange"))
+    resource.prlimit(
+        process.pid, resource.RLIMIT_FSIZE, (2_000, 2_000)
+    )  # a checkpoint is larger, the last words are not
+    assert process.exit_code() == ExitCode.CRASH
+    (line,) = process.errors.read_text().splitlines()
+    assert re.fullmatch(rf"StorageFull: {full.folder}/bn/\S+: File too large; enlarge the volume .*", line)
+    assert not list((full.folder / "bn").glob(".*"))
+    state, _ = Checkpoints(full.folder / "bn").newest()
+    assert state.cursor.steps > 0
+    last = full.start("bn")
+    assert last.until(said("joined"))["resumed_at_step"] == state.cursor.steps
+    assert last.exit_code() == ExitCode.DONE
+    full.wait_until_complete()
+    assert full.weights() == whole.weights()
+
+
+def test_a_run_that_another_machine_took_up_is_not_called_exact(job):
+    moved = job("moved", students=ALONE)
+    process = moved.start("bn")
+    process.until(said("epoch", epoch=2))
+    process.send(signal.SIGTERM)
+    assert process.exit_code() == ExitCode.TERMINATED
+    newest = max((moved.folder / "bn").glob("checkpoint-*.json"))
+    body, tensors = sealed.read(newest)
+    body["numerics"] |= {"torch": "2.0.0"}
+    sealed.write(newest, body, tensors)
+    last = moved.start("bn")
+    reason = f"torch was 2.0.0, is {torch.__version__}"
+    assert last.until(said("this machine computes differently: the run goes on, but not exactly"))["differing"] == [
+        reason
+    ]
+    assert last.exit_code() == ExitCode.DONE
+    moved.wait_until_complete()
+    result = moved.result()
+    assert not result["exact"]
+    assert result["students"][0]["inexactReasons"] == [reason]
 
 
 def test_sigterm_saves_and_leaves_with_143_and_all_stacks(job, undisturbed):
