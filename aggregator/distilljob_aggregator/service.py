@@ -21,7 +21,7 @@ from distilljob_core.errors import BadFrame, Busy, DistillJobError, Fenced, Mism
 from distilljob_core.results import StudentSummary
 from distilljob_core.rpc import aggregator_pb2 as pb
 from distilljob_core.rpc import messages
-from distilljob_core.rpc.methods import METHODS, TOKEN_METADATA, deserializer, serializer
+from distilljob_core.rpc.methods import METHODS, TOKEN_METADATA, deserializer, serializer, token_from_metadata
 from distilljob_core.rpc.status import STATUS_OF, error_metadata
 
 SLOW_SECONDS: Final = 60.0
@@ -197,10 +197,12 @@ async def _in_time(step: Awaitable[T]) -> T:
 
 def _token_of(context: Context) -> int:
     metadata = dict(context.invocation_metadata() or ())
-    text = str(metadata.get(TOKEN_METADATA, ""))
-    if not text.isdecimal():
+    if TOKEN_METADATA not in metadata:
+        raise BadFrame(f"call metadata {TOKEN_METADATA} is missing")
+    token = token_from_metadata(str(metadata[TOKEN_METADATA]))
+    if token is None:
         raise Fenced(f"call metadata {TOKEN_METADATA} must be the token that Join gave")
-    return int(text)
+    return token
 
 
 def _summary(student: str, text: str) -> StudentSummary:

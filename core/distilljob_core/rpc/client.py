@@ -17,7 +17,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from distilljob_core.errors import Conflict, NotOpen, Retryable, RowsOutOfRange
+from distilljob_core.errors import ChecksumMismatch, Conflict, NotOpen, Retryable, RowsOutOfRange
 from distilljob_core.exchange import (
     CloseRecord,
     Directive,
@@ -34,7 +34,7 @@ from distilljob_core.results import StudentSummary
 from distilljob_core.rpc import aggregator_pb2 as pb
 from distilljob_core.rpc import messages
 from distilljob_core.rpc.channel import Connection
-from distilljob_core.rpc.methods import METHODS, TOKEN_METADATA, deserializer, serializer
+from distilljob_core.rpc.methods import METHODS, deserializer, serializer, token_to_metadata
 from distilljob_core.rpc.retry import is_network_failure, retrying, translate
 from distilljob_core.rpc.streams import STALL_SECONDS, TeacherStream, UploadStream, publish_file
 from distilljob_core.softlabels.codecs import codec
@@ -98,7 +98,7 @@ class AggregatorClient:
         """Say where this student is. Made once: when the aggregator is away, the next heartbeat is the retry."""
         try:
             reply = self._unary("Heartbeat", messages.report_to_message(self._token, report))
-        except Retryable:
+        except (Retryable, ChecksumMismatch):  # away, or damaged on the way
             return Directive.GO_ON
         except grpc.RpcError as error:
             if is_network_failure(error):
@@ -233,7 +233,7 @@ class AggregatorClient:
             raise RowsOutOfRange(f"labels ended at row {first_row} of {shape.num_rows} of {offer.round}")
 
     def _start_upload(self, frames: Iterator[bytes]) -> Any:
-        return self._call("Upload")(frames, metadata=((TOKEN_METADATA, str(self._token)),))
+        return self._call("Upload")(frames, metadata=(token_to_metadata(self._token),))
 
     def _start_result(self, key: RoundKey, first_row: int) -> Any:
         request = pb.ResultRequest(token=self._token, round=messages.round_to_message(key), first_row=first_row)

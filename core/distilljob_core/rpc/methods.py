@@ -6,18 +6,29 @@ parsing them as messages would cost another copy of every row.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from google.protobuf.message import Message
+from xxhash import xxh3_64_intdigest, xxh32_hexdigest
 
+from distilljob_core.errors import ChecksumMismatch
 from distilljob_core.rpc import aggregator_pb2 as pb
 
 SERVICE: Final = "distilljob.v1alpha1.Aggregator"
 TOKEN_METADATA: Final = "distilljob-token"  # noqa: S105 - a key, not a secret
+_CHECKSUM_TAG: Final = b"\xf9\xff\xff\xff\x0f"
+"""Field 536870911, the highest there is, eight bytes wide: no message ends like this by chance."""
+_SEAL_BYTES: Final = len(_CHECKSUM_TAG) + 8
 
 
-def _to_bytes(message: Message) -> bytes:
-    return message.SerializeToString()
+def _seal(content: bytes) -> bytes:
+    return _CHECKSUM_TAG + xxh3_64_intdigest(content).to_bytes(8, "little")
+
+
+def _sealed(message: Message) -> bytes:
+    content = message.SerializeToString()
+    return content + _seal(content)
 
 
 def _unchanged(frame: bytes) -> bytes:
@@ -48,12 +59,42 @@ class Method:
 
 def serializer(message: type[Message] | None) -> Callable[[Any], bytes]:
     """Turn a message into bytes; None stands for frames, which are bytes already."""
-    return _unchanged if message is None else _to_bytes
+    return _unchanged if message is None else _sealed
 
 
 def deserializer(message: type[Message] | None) -> Callable[[bytes], Any]:
-    """Turn bytes into a message; None stands for frames."""
-    return _unchanged if message is None else message.FromString
+    """Turn bytes into a message; None stands for frames.
+
+    What it gives raises ChecksumMismatch for a message that was damaged on the way; one without a checksum is taken.
+    """
+    return _unchanged if message is None else partial(_unsealed, message)
+
+
+def _unsealed(kind: type[Message], data: bytes) -> Message:
+    if not data[-_SEAL_BYTES:].startswith(_CHECKSUM_TAG):
+        return kind.FromString(data)
+    content, seal = data[:-_SEAL_BYTES], data[-_SEAL_BYTES:]
+    if seal != _seal(content):
+        raise ChecksumMismatch(f"{kind.DESCRIPTOR.name} was damaged on the way")
+    return kind.FromString(content)
+
+
+def token_to_metadata(token: int) -> tuple[str, str]:
+    """Write a token as call metadata: the number, and what shows that it arrived as it was sent."""
+    number = str(token)
+    return TOKEN_METADATA, f"{number}-{xxh32_hexdigest(number.encode())}"
+
+
+def token_from_metadata(text: str) -> int | None:
+    """Read a token; None when the text is none. The number alone will do.
+
+    Raises:
+        ChecksumMismatch: it was damaged on the way.
+    """
+    number, has_checksum, checksum = text.partition("-")
+    if has_checksum and checksum != xxh32_hexdigest(number.encode()):
+        raise ChecksumMismatch(f"call metadata {TOKEN_METADATA} was damaged on the way")
+    return int(number) if number.isdecimal() else None
 
 
 METHODS: Final = {

@@ -7,7 +7,7 @@ from typing import Final
 import grpc
 from tenacity import RetryCallState, Retrying, sleep_using_event, stop_when_event_set, wait_random_exponential
 
-from distilljob_core.errors import Busy, ChecksumMismatch, Retryable
+from distilljob_core.errors import BadFrame, Busy, Retryable, RowsOutOfRange
 from distilljob_core.rpc.status import error_from
 
 LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -51,8 +51,15 @@ def retrying(stopping: threading.Event, on_retry: Callable[[], None]) -> Retryin
 
 def _may_succeed_later(state: RetryCallState) -> bool:
     error = state.outcome.exception() if state.outcome else None
-    damaged = isinstance(error, ChecksumMismatch) and state.attempt_number <= _MOST_DAMAGED
+    damaged = _is_damage(error) and state.attempt_number <= _MOST_DAMAGED
     return isinstance(error, Retryable) or is_network_failure(error) or damaged
+
+
+def _is_damage(error: BaseException | None) -> bool:
+    """Say whether something arrived that could not be read; gRPC calls it INTERNAL where it was the answer."""
+    if isinstance(error, grpc.RpcError) and isinstance(error, grpc.Call):
+        return error.code() is grpc.StatusCode.INTERNAL
+    return isinstance(error, BadFrame) and not isinstance(error, RowsOutOfRange)
 
 
 def _pause_seconds(state: RetryCallState) -> float:
