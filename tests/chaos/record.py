@@ -41,7 +41,8 @@ class Record:
 
 def landing_line(landing: Landing) -> str:
     """Tell one fault."""
-    where = f"{landing.seen} attempt {landing.attempt}: {landing.phase}, cycle {landing.cycle}, step {landing.step}"
+    attempt = f" attempt {landing.attempt}" if landing.attempt else ""
+    where = f"{landing.seen}{attempt}: {landing.phase}, cycle {landing.cycle}, step {landing.step}"
     mark = "   " if landing.landed else "NOT LANDED "
     return f"  {mark}{landing.kind:<10} {landing.victim:<10} {where:<58} {landing.proof}"
 

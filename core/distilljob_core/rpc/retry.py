@@ -7,7 +7,7 @@ from typing import Final
 import grpc
 from tenacity import RetryCallState, Retrying, sleep_using_event, stop_when_event_set, wait_random_exponential
 
-from distilljob_core.errors import BadFrame, Busy, Retryable, RowsOutOfRange
+from distilljob_core.errors import Busy, ChecksumMismatch, Retryable
 from distilljob_core.rpc.status import error_from
 
 LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -59,7 +59,7 @@ def _is_damage(error: BaseException | None) -> bool:
     """Say whether something arrived that could not be read; gRPC calls it INTERNAL where it was the answer."""
     if isinstance(error, grpc.RpcError) and isinstance(error, grpc.Call):
         return error.code() is grpc.StatusCode.INTERNAL
-    return isinstance(error, BadFrame) and not isinstance(error, RowsOutOfRange)
+    return isinstance(error, ChecksumMismatch)
 
 
 def _pause_seconds(state: RetryCallState) -> float:

@@ -7,8 +7,10 @@ import json
 import mmap
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ def install(folder: str) -> None:
     temporary.write_bytes(b" " * NUM_BYTES)
     with temporary.open("r+b") as file:
         page = mmap.mmap(file.fileno(), NUM_BYTES)
-    place = {"pid": os.getpid(), "attempt": attempt, "phase": "Starting", "cycle": 0, "epoch": 0.0, "step": 0}
+    place = {"pid": os.getpid(), "attempt": attempt, "phase": "Starting", "epoch": 0.0, **resumed()}
 
     def write(**news: Any) -> None:
         place.update(news)
@@ -32,6 +34,16 @@ def install(folder: str) -> None:
     write()
     temporary.replace(path)
     follow(write, place, edge_killer(student))
+
+
+def resumed() -> dict[str, int]:
+    """Read from the newest checkpoint where this attempt begins: the trainer says so only after its first step."""
+    folder = next(argument for argument in sys.orig_argv if argument.startswith("--checkpoints=")).partition("=")[2]
+    for path in sorted(Path(folder).glob("checkpoint-*.json"), reverse=True):
+        with suppress(ValueError, KeyError):
+            cursor = json.loads(path.read_bytes())["body"]["cursor"]
+            return {"cycle": cursor["cycle"], "step": cursor["steps"]}
+    return {"cycle": 0, "step": 0}
 
 
 def follow(write: Callable[..., None], place: dict[str, Any], on_edge: Callable[[str], None]) -> None:
