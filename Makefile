@@ -50,9 +50,9 @@ test: setup ## the whole test suite; its last line is the tests' own summary
 	@$(BIN)/coverage report --format=total --fail-under=100 --include="$$($(BIN)/python tools/pure_modules.py)"
 	@tail -n 1 $(VENV)/test.log
 
-chaos: setup ## kill, freeze and cut off real runs, and compare weights; SCHEDULES=20 SEED=7 DURATION=2h
+chaos: setup ## kill, freeze and cut off real runs, and compare weights; SCHEDULES=20 SEED=7 DURATION=2h EDGES=1 LONG=200
 	$(BIN)/python tests/chaos/drive.py $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED)) \
-		$(if $(DURATION),--duration $(DURATION))
+		$(if $(DURATION),--duration $(DURATION)) $(if $(EDGES),--edges) $(if $(LONG),--long $(LONG))
 
 lock: setup ## pin again what pyproject.toml asks for
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -167,7 +167,8 @@ def drive(arguments: argparse.Namespace) -> int:
     folder = arguments.jobs_dir or Path(tempfile.mkdtemp(prefix="distilljob-chaos-"))
     print(f"seed {arguments.seed}, in {folder}", flush=True)
     output = arguments.output.open("a") if arguments.output else None
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the former may be ignored in a shell's background
+        signal.signal(number, signal.default_int_handler)
     mode = at_edges if arguments.edges else at_length if arguments.long else schedules
     try:
         for run, record in mode(arguments, folder):
