@@ -93,8 +93,9 @@ def process_of(target: str) -> int | None:
     if target == "runner":
         return runner
     for child in Path(f"/proc/{runner}/task/{runner}/children").read_text().split():
-        variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-        names = [variable.decode()[19:] for variable in variables if variable.startswith(b"DISTILLJOB_STUDENT=")]
-        if (names or ["aggregator"])[0] == target:
-            return int(child)
+        with suppress(OSError):  # it has just ended
+            variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+            told = dict(variable.decode(errors="replace").partition("=")[::2] for variable in variables)
+            if "DISTILLJOB_SPEC_FILE" in told and told.get("DISTILLJOB_STUDENT", "aggregator") == target:
+                return int(child)
     return None
