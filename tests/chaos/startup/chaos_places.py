@@ -70,15 +70,19 @@ def edge_killer(student: str) -> Callable[[str], None]:
     path = os.environ.get("CHAOS_EDGES")
     if path is None or os.environ["CHAOS_WATCHED"] != student:
         return lambda edge: None
-    target = os.environ["CHAOS_TARGET"]
+    target, runner = os.environ["CHAOS_TARGET"], os.getppid()
 
     def kill_once(edge: str) -> None:
         with open(path, "a+") as file:
             file.seek(0)
             if edge in (line.partition(": ")[2].rstrip("\n") for line in file):
                 return
-            while (victim := process_of(target)) is None:
-                time.sleep(0.05)  # it is being started again
+            victim = None
+            while victim is None and os.getppid() == runner:  # whoever adopts an orphan is none of our processes
+                victim = runner if target == "runner" else child_of(runner, target)
+                time.sleep(0 if victim else 0.05)  # it is being started again
+            if victim is None:
+                return
             file.write(f"{victim}: {edge}\n")
             file.flush()
             os.fsync(file.fileno())
@@ -87,13 +91,10 @@ def edge_killer(student: str) -> Callable[[str], None]:
     return kill_once
 
 
-def process_of(target: str) -> int | None:
-    """Find the runner, which is this process's parent, or a child of it: a student, or the aggregator."""
-    runner = os.getppid()
-    if target == "runner":
-        return runner
-    for child in Path(f"/proc/{runner}/task/{runner}/children").read_text().split():
-        with suppress(OSError):  # it has just ended
+def child_of(runner: int, target: str) -> int | None:
+    """Find a child of the runner, a student or the aggregator; None while it does not run."""
+    with suppress(OSError):  # one of them has just ended
+        for child in Path(f"/proc/{runner}/task/{runner}/children").read_text().split():
             variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
             told = dict(variable.decode(errors="replace").partition("=")[::2] for variable in variables)
             if "DISTILLJOB_SPEC_FILE" in told and told.get("DISTILLJOB_STUDENT", "aggregator") == target:
