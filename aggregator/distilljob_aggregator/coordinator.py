@@ -21,6 +21,7 @@ from distilljob_aggregator.rounds.state import State
 from distilljob_aggregator.state_directory import StateDirectory
 from distilljob_aggregator.table import round_table
 from distilljob_aggregator.uploads import UploadStream
+from distilljob_core.clock import SteadyClock
 from distilljob_core.errors import (
     Busy,
     DistillJobError,
@@ -71,10 +72,10 @@ class Coordinator:
     """Answers students. Whatever blocks runs in a small pool; the event loop never waits for a disk."""
 
     def __init__(
-        self, ledger: Ledger, directory: StateDirectory, pool: Executor, metrics: AggregatorMetrics, live: Live
+        self, ledger: Ledger, directory: StateDirectory, pool: Executor, metrics: AggregatorMetrics, clock: SteadyClock
     ) -> None:
         self.ledger = ledger
-        self.live = live
+        self.live = Live(clock.now)
         self.traffic = Traffic()
         self.is_loaded = False
         """Uploads of before a restart are read; until then no rows are taken."""
@@ -83,7 +84,8 @@ class Coordinator:
         self._pool = pool
         self._metrics = metrics
         self._streams: dict[str, UploadStream] = {}
-        self._started_seconds = time.time()
+        self._clock = clock
+        self._started_seconds = clock.now()
 
     @property
     def state(self) -> State:
@@ -95,7 +97,7 @@ class Coordinator:
         return round_table(
             self.state,
             self.live,
-            now_seconds=time.time(),
+            now_seconds=self._clock.now(),
             process_started_seconds=self._started_seconds,
             storage_full=min(self._full_volumes, default=None),
         )
@@ -117,7 +119,7 @@ class Coordinator:
         admitted = await self.ledger.decide(lambda state: admission.join(state, who, splits, closed_seen, stride))
         if admitted is not None:
             _log.info("joined", student=who.student, attempt=who.attempt, token=admitted.token)
-            self.live.join(who.student, time.time())
+            self.live.join(who.student)
             self.cut(who.student, Fenced(f"attempt {who.attempt} of {who.student} has joined"))
         plan = self.state.plan
         return Joined(
@@ -132,7 +134,7 @@ class Coordinator:
 
     async def heartbeat(self, student: str, report: Report) -> Directive:
         """Note where a student is, and tell it what to do."""
-        self.live.hear(student, report, time.time())
+        self.live.hear(student, report)
         unpark = partial(admission.unpark, name=student, phase=report.phase)
         if unpark(self.state) is not None:  # else no heartbeat waits for a disk
             await self.ledger.decide(unpark)
@@ -215,7 +217,7 @@ class Coordinator:
                 self.traffic.down_bytes += len(frame)
                 self._metrics.exchange_bytes.labels("down").inc(len(frame))
                 yield frame
-                self.live.progress(student, time.time())
+                self.live.progress(student)
         finally:
             teacher.close()
 
@@ -227,7 +229,7 @@ class Coordinator:
             if state.active is not None:
                 raise NotOpen(f"{state.active} is still open; a student finishes after the evaluation round")
             known = state.students[student].summary
-            return Finished(student, summary, time.time()) if known is None else None
+            return Finished(student, summary, self._clock.now()) if known is None else None
 
         if await self.ledger.decide(question) is not None:
             self.wrote("State")
@@ -259,7 +261,7 @@ class Coordinator:
         """Make an upload's rows durable, and known as such; gives their number."""
         rows = await self.in_pool(self._directory.sync, student, upload)
         self.ledger.observe(RowsDurable(student, upload, rows))
-        self.live.progress(student, time.time())
+        self.live.progress(student)
         return rows
 
     async def _end_stream(self, student: str) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from distilljob_aggregator.control import follow_wishes, read_wishes
 from distilljob_aggregator.coordinator import Coordinator
 from distilljob_aggregator.journal import Journal
 from distilljob_aggregator.ledger import Ledger, recover
-from distilljob_aggregator.live import Live
 from distilljob_aggregator.metrics import AggregatorMetrics, RoundTableCollector
 from distilljob_aggregator.results_volume import ResultsVolume
 from distilljob_aggregator.rounds.due import Wishes
@@ -28,6 +26,7 @@ from distilljob_aggregator.service import Service
 from distilljob_aggregator.state_directory import StateDirectory
 from distilljob_aggregator.web import start_web
 from distilljob_aggregator.worker import Worker
+from distilljob_core.clock import SteadyClock
 from distilljob_core.errors import StorageFull
 from distilljob_core.exit_codes import ExitCode
 from distilljob_core.files import DirectoryLock, sync_directory, write_atomically
@@ -63,11 +62,12 @@ async def serve(plan: Plan, settings: Settings) -> int:
     for folder in (settings.state, settings.results):
         folder.mkdir(parents=True, exist_ok=True)
         sync_directory(folder.parent)
+    clock = SteadyClock()
     with ExitStack() as stack:
         stack.enter_context(DirectoryLock(settings.state))
         journal = Journal(settings.state / "journal")
         stack.callback(journal.close)
-        state = recover(plan, journal, time.time())
+        state = recover(plan, journal, clock.now())
         directory = StateDirectory(settings.state, plan.codec)
         stack.callback(directory.close)
         for name in (GRPC_ADDRESS_FILE, HTTP_ADDRESS_FILE):
@@ -75,14 +75,16 @@ async def serve(plan: Plan, settings: Settings) -> int:
         rows_pool = stack.enter_context(ThreadPoolExecutor(_POOL_THREADS, "rows"))
         journal_pool = stack.enter_context(ThreadPoolExecutor(1, "journal"))
         ledger = Ledger(state, journal, journal_pool)
-        await _run(settings, ledger, directory, rows_pool)
+        await _run(settings, ledger, directory, rows_pool, clock)
         return ExitCode.DONE if ledger.state.is_complete else ExitCode.TERMINATED
 
 
-async def _run(settings: Settings, ledger: Ledger, directory: StateDirectory, pool: ThreadPoolExecutor) -> None:
+async def _run(
+    settings: Settings, ledger: Ledger, directory: StateDirectory, pool: ThreadPoolExecutor, clock: SteadyClock
+) -> None:
     registry = CollectorRegistry()
     metrics = AggregatorMetrics(registry)
-    coordinator = Coordinator(ledger, directory, pool, metrics, Live())
+    coordinator = Coordinator(ledger, directory, pool, metrics, clock)
     registry.register(RoundTableCollector(coordinator.table, lambda: directory.spool_bytes))
     results = ResultsVolume(settings.results, ledger.state.plan.students)
     worker = Worker(coordinator, directory, results, metrics)

@@ -27,7 +27,7 @@ def round_table(
     process_started_seconds: float,
     storage_full: Literal["Results", "State"] | None,
 ) -> RoundTable:
-    """Lay out the table; times are wall clock of the aggregator."""
+    """Lay out the table; times are the aggregator's own, see SteadyClock."""
     return RoundTable(
         job=state.plan.job,
         uid=state.plan.uid,

@@ -210,7 +210,7 @@ def test_a_parked_student_whose_rows_were_damaged_comes_back_and_sends_them_agai
     content[60] ^= 1
     file.write_bytes(content)
     job.restart()
-    live = Live()
+    live = Live(lambda: 99.0)
     table = round_table(job.state, live, now_seconds=100.0, process_started_seconds=0.0, storage_full=None)
     assert table.students[0].phase is StudentPhase.NEEDS_ROWS
     assert table.students[0].owes_rows

@@ -28,12 +28,12 @@ from distilljob_aggregator import worker as worker_module
 from distilljob_aggregator.coordinator import Coordinator
 from distilljob_aggregator.journal import Journal
 from distilljob_aggregator.ledger import Ledger, recover
-from distilljob_aggregator.live import Live
 from distilljob_aggregator.metrics import AggregatorMetrics
 from distilljob_aggregator.results_volume import ResultsVolume
 from distilljob_aggregator.rounds.plan import Plan
 from distilljob_aggregator.state_directory import StateDirectory
 from distilljob_aggregator.worker import Worker
+from distilljob_core.clock import SteadyClock
 from distilljob_core.errors import NotOpen, Retryable
 from distilljob_core.exchange import CloseRecord, Identity, NeedRows, NotYet, Offer, RoundKey, SplitShape
 from distilljob_core.files import sync_directory
@@ -290,7 +290,7 @@ async def run_to_the_end(root: Path, plan: Plan, pupils: list[Pupil], summary) -
     ledger = Ledger(recover(plan, journal, 1.0), journal, AtOnce())
     directory = StateDirectory(state, plan.codec)
     metrics = AggregatorMetrics(CollectorRegistry())
-    coordinator = Coordinator(ledger, directory, AtOnce(), metrics, Live())
+    coordinator = Coordinator(ledger, directory, AtOnce(), metrics, SteadyClock())
     worker = Worker(coordinator, directory, ResultsVolume(root / "results", plan.students), metrics)
     working = asyncio.ensure_future(worker.run())
     try:

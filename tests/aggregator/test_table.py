@@ -15,9 +15,30 @@ def view(job, live, now=1000.0, name="a"):
     return next(student for student in table.students if student.name == name)
 
 
+class Settable:
+    """What tells the time in a test."""
+
+    seconds = 0.0
+
+    def __call__(self):
+        return self.seconds
+
+
+class LiveAt(Live):
+    """Hears at times of the test's choice."""
+
+    def __init__(self):
+        super().__init__(clock := Settable())
+        self._clock = clock
+
+    def at(self, seconds):
+        self._clock.seconds = seconds
+        return self
+
+
 @pytest.fixture
 def live():
-    return Live()
+    return LiveAt()
 
 
 def test_a_student_never_heard_of_is_starting(exchange, live):
@@ -28,23 +49,23 @@ def test_a_student_never_heard_of_is_starting(exchange, live):
 
 def test_only_a_moving_counter_or_phase_is_progress(exchange, live):
     job = exchange()
-    live.join("a", 10.0)
-    live.hear("a", Report(StudentPhase.INDEPENDENT, progress=1), 11.0)
-    live.hear("a", Report(StudentPhase.INDEPENDENT, step=5, progress=1), 12.0)
+    live.at(10.0).join("a")
+    live.at(11.0).hear("a", Report(StudentPhase.INDEPENDENT, progress=1))
+    live.at(12.0).hear("a", Report(StudentPhase.INDEPENDENT, step=5, progress=1))
     assert view(job, live).last_progress_timestamp_seconds == 11.0
     assert view(job, live).last_heartbeat_timestamp_seconds == 12.0
-    live.hear("a", Report(StudentPhase.EVALUATING, progress=1), 13.0)
+    live.at(13.0).hear("a", Report(StudentPhase.EVALUATING, progress=1))
     assert view(job, live).last_progress_timestamp_seconds == 13.0
-    live.progress("a", 14.0)
-    live.progress("b", 14.0)
+    live.at(14.0).progress("a")
+    live.at(14.0).progress("b")
     assert view(job, live).last_progress_timestamp_seconds == 14.0
     assert live.of("b") is None
 
 
 def test_a_newer_attempt_begins_with_nothing(exchange, live):
     job = exchange()
-    live.hear("a", Report(StudentPhase.INDEPENDENT, step=5, accuracy={"test": 0.5}), 11.0)
-    live.join("a", 20.0)
+    live.at(11.0).hear("a", Report(StudentPhase.INDEPENDENT, step=5, accuracy={"test": 0.5}))
+    live.at(20.0).join("a")
     seen = view(job, live)
     assert (seen.phase, seen.step, seen.accuracy) == (StudentPhase.STARTING, 0, {})
 
@@ -53,10 +74,10 @@ def test_a_parked_student_shows_its_own_phase_until_it_has_left(exchange, live):
     job = exchange(maximum_concurrent=3)
     job.bring("a")
     job.commit(Parked("a", 1, "a-1"))
-    live.hear("a", Report(StudentPhase.CHECKPOINTING), 1000.0)
+    live.at(1000.0).hear("a", Report(StudentPhase.CHECKPOINTING))
     assert view(job, live, now=1001.0).phase is StudentPhase.CHECKPOINTING
     assert view(job, live, now=1020.0).phase is StudentPhase.PARKED
-    live.hear("a", Report(StudentPhase.PARKED), 1001.0)
+    live.at(1001.0).hear("a", Report(StudentPhase.PARKED))
     seen = view(job, live, now=1001.0)
     assert (seen.phase, seen.parked_attempt, seen.owes_rows) == (StudentPhase.PARKED, 1, False)
 
@@ -75,8 +96,8 @@ def test_the_end_of_a_student_is_the_states_word(exchange, live, summary):
     job.commit(Finished("a", summary("a"), 5.0))
     job.wishes = Wishes(dropped=frozenset({"b"}))
     job.settle()
-    live.hear("a", Report(StudentPhase.INDEPENDENT), 11.0)
-    live.hear("b", Report(StudentPhase.INDEPENDENT), 11.0)
+    live.at(11.0).hear("a", Report(StudentPhase.INDEPENDENT))
+    live.at(11.0).hear("b", Report(StudentPhase.INDEPENDENT))
     assert view(job, live).phase is StudentPhase.FINISHED
     assert view(job, live, name="b").phase is StudentPhase.DROPPED
     assert not view(job, live, name="b").owes_rows

@@ -10,11 +10,11 @@ from distilljob_aggregator import ledger as ledger_module
 from distilljob_aggregator.coordinator import Coordinator
 from distilljob_aggregator.journal import Journal
 from distilljob_aggregator.ledger import Ledger
-from distilljob_aggregator.live import Live
 from distilljob_aggregator.metrics import AggregatorMetrics
 from distilljob_aggregator.results_volume import ResultsVolume
 from distilljob_aggregator.state_directory import StateDirectory
 from distilljob_aggregator.worker import Worker
+from distilljob_core.clock import SteadyClock
 
 
 def test_the_time_of_reading_the_spool_is_not_charged_to_the_deadline(exchange, tmp_path, monkeypatch):
@@ -34,7 +34,7 @@ def test_the_time_of_reading_the_spool_is_not_charged_to_the_deadline(exchange, 
         ledger = Ledger(job.replayed(), journal, pool)
         directory = SlowDirectory(job.folder, "Float16")
         metrics = AggregatorMetrics(CollectorRegistry())
-        coordinator = Coordinator(ledger, directory, pool, metrics, Live())
+        coordinator = Coordinator(ledger, directory, pool, metrics, SteadyClock())
         worker = Worker(coordinator, directory, ResultsVolume(tmp_path / "results", "ab"), metrics)
         working = asyncio.ensure_future(worker.run())
         while not coordinator.is_loaded:

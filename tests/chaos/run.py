@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -20,8 +21,8 @@ from proxy import Proxy
 
 SAMPLE_SECONDS = 0.5
 MAXIMUM_STARTS = 20
-PATIENCE_SECONDS = 30.0
-"""How long something that has been done to a run may take to be felt."""
+PATIENCE_SECONDS = 120.0
+"""How long something that has been done to a run may take to be felt; a student may have to start first."""
 
 
 class NotDone(Exception):
@@ -132,11 +133,11 @@ class Run:
         return [runner, *{*children_of(runner).values(), *all_of(self.folder)}]
 
     def aggregator_clock_seconds(self) -> float | None:
-        """Ask the aggregator for its time; None when there is no answer."""
+        """Ask what the wall clock of the aggregator shows; None when there is no answer."""
         try:
             address = (self.folder / "state" / "http.address").read_text().strip()
             with urlopen(f"http://{address}/v1/status", timeout=3) as reply:
-                return float(json.load(reply)["clock_timestamp_seconds"])
+                return parsedate_to_datetime(reply.headers["Date"]).timestamp()
         except (OSError, ValueError):
             return None
 

@@ -1,14 +1,14 @@
-"""The runner's clock: tells time since 1970, yet nobody who sets the system's clock moves it."""
+"""The runner's clock: it notices when the runner was not watching."""
 
 import time
 from collections.abc import Callable
 
+from distilljob_core.clock import SteadyClock
 
-class Clock:
-    """The system's time when it was made, counted on from there; notices when the runner was not watching.
 
-    Whoever was away (stopped, or on a machine that slept), or whose system's clock was set, cannot tell what the ages
-    of others mean: both are measured against `patience_seconds`, and watching begins anew.
+class Clock(SteadyClock):
+    """Whoever was away (stopped, or on a machine that slept), or whose system's clock was set, cannot tell what the
+    ages of others mean: both are measured against `patience_seconds`, and watching begins anew.
     """
 
     def __init__(
@@ -18,15 +18,11 @@ class Clock:
         steady: Callable[[], float] = time.monotonic,
         system: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(steady=steady, system=system)
         self._patience_seconds = patience_seconds
-        self._steady = steady
         self._system = system
-        self._offset_seconds = self._system_offset_seconds = system() - steady()
+        self._system_offset_seconds = self._offset_seconds
         self.began_seconds = self.watching_since_seconds = self._last_seconds = self.now()
-
-    def now(self) -> float:
-        """Tell the time."""
-        return self._steady() + self._offset_seconds
 
     def tick(self) -> float:
         """Tell the time of one more look around."""
