@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
@@ -145,16 +145,18 @@ class Coordinator:
         if not self.is_loaded:
             raise TeacherNotReady("the aggregator is reading its spool after a restart")
         await self._end_stream(student)
-        answer = await self.ledger.decide(
-            lambda state: admission.open_round(state, admission.holder(state, token), offer)
-        )
-        if isinstance(answer, CloseRecord):
-            return answer
-        await self.in_pool(self._directory.align, lambda: self.state)
-        if isinstance(answer, Opened):
-            _log.info("opened", student=student, round=str(offer.round), upload=answer.upload, weight=offer.weight)
-            return 0
-        return await self._sync(student, admission.accepts_rows(self.state, student).number)
+        while True:
+            answer = await self.ledger.decide(
+                lambda state: admission.open_round(state, admission.holder(state, token), offer)
+            )
+            if isinstance(answer, CloseRecord):
+                return answer
+            await self.in_pool(self._directory.align, lambda: self.state)
+            if isinstance(answer, Opened):
+                _log.info("opened", student=student, round=str(offer.round), upload=answer.upload, weight=offer.weight)
+                return 0
+            with suppress(NotOpen):  # the round has ended since: the answer is another one
+                return await self._sync(student, answer.number)
 
     @asynccontextmanager
     async def upload(self, student: str, token: int) -> AsyncIterator[UploadStream]:

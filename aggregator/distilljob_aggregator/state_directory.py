@@ -55,12 +55,16 @@ class StateDirectory:
         return rows
 
     def align(self, read_state: Callable[[], State]) -> dict[str, int]:
-        """Hold exactly the uploads that the state names now; gives the durable rows of each.
+        """Hold exactly the uploads that the state names now; gives the durable rows of each. Those of a round that has
+        ended are deleted.
 
         The state is read when it is this call's turn: an older one would take newer uploads away.
         """
         with self._aligning:
             state = read_state()
+            if self._collection is not None and self._collection.key != state.active:
+                self._collection.remove()
+                self._collection = None
             if self._collection is None:
                 if state.active is None or not state.uploads:
                     return {}
@@ -90,13 +94,6 @@ class StateDirectory:
         """Read all uploads again; gives the sound rows of each."""
         with self._aligning:
             return self._collecting().recheck()
-
-    def end_round(self) -> None:
-        """Delete the uploads of a round whose teacher is stored."""
-        with self._aligning:
-            if self._collection is not None:
-                self._collection.remove()
-                self._collection = None
 
     def open_teacher(self, state: State, key: RoundKey) -> Teacher:
         """Open a stored teacher for reading."""

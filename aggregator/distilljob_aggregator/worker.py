@@ -10,7 +10,7 @@ from distilljob_aggregator.coordinator import Coordinator
 from distilljob_aggregator.ledger import wait_for
 from distilljob_aggregator.metrics import AggregatorMetrics
 from distilljob_aggregator.results_volume import ResultsVolume
-from distilljob_aggregator.rounds.due import StoreTeacher, Wishes, WriteResults, next_due
+from distilljob_aggregator.rounds.due import RowsLost, StoreTeacher, Wishes, WriteResults, next_due
 from distilljob_aggregator.rounds.events import (
     Closed,
     Completed,
@@ -94,6 +94,11 @@ class Worker:
                 await self._closed(due.record)
             case StoreTeacher():
                 await self._store_teacher(due.record)
+            case RowsLost():
+                raise StateLost(
+                    f"rows of {', '.join(due.students)} for {due.round} were damaged on the state volume, and dropped "
+                    "students cannot bring them again; start the job anew"
+                )
             case TeacherForgotten():
                 await self._coordinator.in_pool(self._directory.forget_teacher, due.round)
             case Parked():
@@ -121,7 +126,7 @@ class Worker:
             return
         await self._ledger.decide(lambda _: TeacherStored(record.round))
         self._coordinator.wrote("State")
-        await self._coordinator.in_pool(self._directory.end_round)
+        await self._coordinator.in_pool(self._directory.align, lambda: self._ledger.state)
         _log.info("teacher stored", round=str(record.round), weight_sum=record.weight_sum)
 
     async def _write_results(self) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distilljob_aggregator.rounds import admission
-from distilljob_aggregator.rounds.due import StoreTeacher, Wishes, WriteResults, next_due
+from distilljob_aggregator.rounds.due import RowsLost, StoreTeacher, Wishes, WriteResults, next_due
 from distilljob_aggregator.rounds.events import (
     Completed,
     Dropped,
@@ -104,9 +104,8 @@ class Exchange:
             return answer
         if isinstance(answer, Opened):
             self.commit(answer)
-            answer = 0
         self.directory.align(lambda: self.state)
-        return answer
+        return self.state.uploads[student].durable_rows
 
     def codes(self, student: str, key: RoundKey, digest: str) -> np.ndarray:
         """The encoded soft labels that a student has for a round, [N, bytes]."""
@@ -146,7 +145,7 @@ class Exchange:
         """Do one thing that is due, as the worker does."""
         due = next_due(self.state, self.wishes)
         match due:
-            case None:
+            case None | RowsLost():
                 return False
             case StoreTeacher():
                 try:
@@ -155,7 +154,7 @@ class Exchange:
                     self.observe_rows(self.directory.recheck())
                     return True
                 self.commit(TeacherStored(due.record.round))
-                self.directory.end_round()
+                self.directory.align(lambda: self.state)
             case WriteResults():
                 self.commit(Completed())
             case TeacherForgotten():

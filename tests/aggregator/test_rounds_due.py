@@ -3,7 +3,7 @@
 import pytest
 
 from distilljob_aggregator.rounds import admission
-from distilljob_aggregator.rounds.due import StoreTeacher, Wishes, WriteResults, next_due
+from distilljob_aggregator.rounds.due import RowsLost, StoreTeacher, Wishes, WriteResults, next_due
 from distilljob_aggregator.rounds.events import Closed, Counted, Dropped, Fetched, Finished, Parked, RowsDurable
 from distilljob_aggregator.rounds.plan import Plan
 from distilljob_core.exchange import Directive, RoundKey
@@ -271,7 +271,7 @@ def test_a_drop_while_the_teacher_is_made_changes_nothing_in_it(exchange):
 
 
 def test_a_contributor_that_is_dropped_with_damaged_rows_is_still_a_contributor(exchange):
-    """The record says so. Its rows are wanted for ever: the round cannot be finished (decision 0009)."""
+    """The record says so, and nobody can bring its rows again: the round cannot be finished, and that is said."""
     job = exchange()
     job.bring("a", "b", "c")
     job.step()
@@ -280,6 +280,7 @@ def test_a_contributor_that_is_dropped_with_damaged_rows_is_still_a_contributor(
     job.settle()
     assert job.state.missing() == ("a",)
     assert set(job.state.uploads) == {"a", "b", "c"}
+    assert next_due(job.state, job.wishes) == RowsLost(RoundKey(1), ("a",))
 
 
 def test_waiting_that_was_counted_outlives_a_kill_before_the_close(exchange):

@@ -120,8 +120,8 @@ def unpark(state: State, *, name: str, phase: StudentPhase) -> Unparked | None:
     return Unparked(name) if is_back else None
 
 
-def open_round(state: State, name: str, offer: Offer) -> Opened | int | CloseRecord:
-    """Answer an announcement: it begins anew, goes on at a row, or comes too late.
+def open_round(state: State, name: str, offer: Offer) -> Opened | Upload | CloseRecord:
+    """Answer an announcement: it begins anew, goes on where it was, or comes too late.
 
     Raises:
         NotOpen: the round is not the open one, or the codec not the job's.
@@ -143,17 +143,17 @@ def open_round(state: State, name: str, offer: Offer) -> Opened | int | CloseRec
     others = {other: part.offer.weight for other, part in state.uploads.items()}
     check_weight_sum({**others, name: offer.weight})
     if upload is not None and upload.offer == offer:
-        return upload.durable_rows
+        return upload
     return Opened(name, state.last_upload + 1, offer)
 
 
-def _open_closed(state: State, name: str, offer: Offer, record: CloseRecord) -> int | CloseRecord:
+def _open_closed(state: State, name: str, offer: Offer, record: CloseRecord) -> Upload | CloseRecord:
     """Answer for a closed round. Until its teacher is stored, its contributors' rows may be wanted again."""
     upload = state.uploads.get(name)
     if state.closing is not record or upload is None:
         return record
     if upload.offer.source_digest == offer.source_digest:
-        return upload.durable_rows
+        return upload
     if name in state.missing():
         raise Mismatch(f"{offer.round} was closed with other soft labels of {name}; these cannot replace them")
     return record

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from distilljob_aggregator.rounds.events import Closed, Dropped, Parked, TeacherForgotten
 from distilljob_aggregator.rounds.state import State
-from distilljob_core.exchange import CloseRecord, Contribution
+from distilljob_core.exchange import CloseRecord, Contribution, RoundKey
 from distilljob_core.softlabels.frames import Split
 
 
@@ -24,11 +24,19 @@ class StoreTeacher:
 
 
 @dataclass(frozen=True, slots=True)
+class RowsLost:
+    """Nobody can bring the rows that a closed round lacks: their students were dropped. No round can follow."""
+
+    round: RoundKey
+    students: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WriteResults:
     """The last terminal record is durable: write the job's results; then it is Completed."""
 
 
-Due = Dropped | Closed | StoreTeacher | TeacherForgotten | Parked | WriteResults
+Due = Dropped | Closed | StoreTeacher | RowsLost | TeacherForgotten | Parked | WriteResults
 
 
 def next_due(state: State, wishes: Wishes) -> Due | None:
@@ -50,8 +58,13 @@ def _drop(state: State, wishes: Wishes) -> Dropped | None:
     return None
 
 
-def _store(state: State) -> StoreTeacher | None:
-    return StoreTeacher(state.closing) if state.closing is not None and not state.missing() else None
+def _store(state: State) -> StoreTeacher | RowsLost | None:
+    if state.closing is None:
+        return None
+    lost = tuple(name for name in state.missing() if state.students[name].is_dropped)
+    if lost:
+        return RowsLost(state.closing.round, lost)
+    return None if state.missing() else StoreTeacher(state.closing)
 
 
 def _close(state: State, wishes: Wishes) -> Closed | None:
