@@ -22,10 +22,10 @@ def free(pid: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
 
 
-def complaints(logs: Path, since: dict[Path, int]) -> list[str]:
-    """Find lines in logs, written since they had these sizes, that say so."""
+def complaints(logs: Path, name: str, since: dict[Path, int]) -> list[str]:
+    """Find lines that say so in the logs of a student or the aggregator, written since they had these sizes."""
     found = []
-    for path in sorted(logs.glob("*.log")):
+    for path in sorted(path for path in logs.glob("*.log") if path.stem.rpartition("-")[0] == name):
         with path.open("rb") as file:
             file.seek(since.get(path, 0))
             text = file.read().decode(errors="replace")

@@ -137,15 +137,17 @@ def network(run: Run, fault: Fault, victim: Victim, landing: Landing) -> None:
 def disk_full(run: Run, fault: Fault, victim: Victim, landing: Landing) -> None:
     """No file of a process may grow beyond a limit, for a while."""
     logs = run.folder / "logs"
-    before = disk.sizes(logs)
+    before, num_lines = disk.sizes(logs), len(run.output)
     if victim.name in (RUNNER, AGGREGATOR):
         run.excuses.append(ANY_CODE)
     disk.fill(victim.pid, fault.limit_bytes)
     begun_seconds = time.monotonic()
 
     def complaints() -> list[str]:
-        told = [f"runner: {line.strip()}" for line in run.output if any(word in line for word in disk.WORDS)]
-        return disk.complaints(logs, before) + told
+        if victim.name != RUNNER:
+            return disk.complaints(logs, victim.name, before)
+        told = run.output[num_lines:]
+        return [f"runner: {line.strip()}" for line in told if any(word in line for word in disk.WORDS)]
 
     def is_felt() -> bool:
         return victim.ends_within(0) or bool(complaints())

@@ -65,9 +65,19 @@ class _Link:
         self.ends = ends
         self.is_cut = False
 
+    def suffer(self, trouble: Trouble) -> None:
+        """Feel what is done to connections as a whole, not to single pieces."""
+        if trouble.kind == "reset":
+            self.reset()
+            trouble.num_connections += 1
+        if trouble.kind == "half-open":
+            self.is_cut = True
+
     def reset(self) -> None:
+        """End it so that both ends are told by RST."""
         for end in self.ends:
-            end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with suppress(OSError):  # closed already
+                end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             end.transport.abort()
 
 
@@ -110,11 +120,7 @@ class Proxy:
     async def _begin(self, trouble: Trouble) -> None:
         self._troubles[trouble.student] = trouble
         for link in [link for link in self._links if link.student == trouble.student]:
-            if trouble.kind == "reset":
-                link.reset()
-                trouble.num_connections += 1
-            if trouble.kind == "half-open":
-                link.is_cut = True
+            link.suffer(trouble)
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
@@ -163,25 +169,30 @@ class Proxy:
             self._links.discard(link)
 
     async def _pump(
-        self, link: _Link, source: asyncio.StreamReader, sink: asyncio.StreamWriter, upstream: bool
+        self, link: _Link, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, upstream: bool
     ) -> None:
         try:
             while data := await source.read(CHUNK_BYTES):
-                trouble = self._current(link)
-                if link.is_cut:
-                    if trouble is not None:
-                        trouble.num_bytes += len(data)
-                    continue
-                for piece in _treated(data, trouble, upstream):
-                    sink.write(piece)
-                    await sink.drain()
-                    if trouble is not None and trouble.kind == "slowed":
-                        await asyncio.sleep(SLOW_SECONDS)
+                await self._pass_on(link, data, sink, upstream=upstream)
         except OSError:
             pass
         finally:
             if not link.is_cut:  # the end of a half-open connection does not reach the other side either
                 sink.close()
+
+    async def _pass_on(self, link: _Link, data: bytes, sink: asyncio.StreamWriter, *, upstream: bool) -> None:
+        trouble = self._current(link)
+        if trouble is not None and not trouble.landed:
+            link.suffer(trouble)
+        if link.is_cut:
+            if trouble is not None:
+                trouble.num_bytes += len(data)
+            return
+        for piece in _treated(data, trouble, upstream):
+            sink.write(piece)
+            await sink.drain()
+            if trouble is not None and trouble.kind == "slowed":
+                await asyncio.sleep(SLOW_SECONDS)
 
     def _current(self, link: _Link) -> Trouble | None:
         trouble = self._troubles.get(link.student)
