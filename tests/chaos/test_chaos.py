@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 DRIVER = Path(__file__).parent / "drive.py"
 
 
+@pytest.mark.timeout(1800)  # a driver's own limit is 15 minutes a run
 def test_three_schedules_end_with_the_weights_of_the_undisturbed_run(tmp_path: Path) -> None:
     output = tmp_path / "schedules.jsonl"
     command = [sys.executable, str(DRIVER), "--schedules", "3", "--seed", "4", "--jobs-dir", str(tmp_path / "runs")]
