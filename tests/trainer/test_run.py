@@ -15,7 +15,7 @@ from distilljob_core.softlabels.codecs import codec
 from distilljob_core.spec.load import check_job
 from distilljob_core.spec.resolve import planned_epochs, resolve_students
 from distilljob_trainer import progress as progress_module
-from distilljob_trainer import session
+from distilljob_trainer import session, waited
 from distilljob_trainer.algorithm import Lesson
 from distilljob_trainer.checkpoint import Checkpoints
 from distilljob_trainer.evaluate import calibrated
@@ -244,6 +244,14 @@ def test_a_wait_outlives_kills_in_it(bench):
     run.around.journal.sync()
     assert [line.seconds["Waiting"] for line in job.lines("exchange")] == [10.0 + 7.0 + 10.0, 10.0]
     assert run.around.progress.fold()["Waiting"] == 37.0
+
+
+@pytest.mark.parametrize("content", [b"", b'{"Waiting": 1', b"\x00\x00", b"[]", b'{"Waiting": null}'])
+def test_damaged_seconds_cost_seconds_and_nothing_else(tmp_path, content):
+    waited.keep(tmp_path, {"Waiting": 10.0})
+    assert waited.taken_up(tmp_path, {"Labeling": 3.0}) == {"Labeling": 3.0, "Waiting": 10.0}
+    (tmp_path / "seconds.json").write_bytes(content)
+    assert waited.taken_up(tmp_path, {"Labeling": 3.0}) == {"Labeling": 3.0}
 
 
 def test_a_wait_that_was_left_in_order_counts_whole(bench):
