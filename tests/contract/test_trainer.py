@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,8 +25,11 @@ import torch
 from PIL import Image
 
 from distilljob_aggregator.accumulator import Accumulator
+from distilljob_core.errors import Retryable
 from distilljob_core.exit_codes import ExitCode
+from distilljob_core.measurements import read_measurements
 from distilljob_core.results import StudentSummary
+from distilljob_core.rpc.client import AggregatorClient
 from distilljob_core.softlabels.codecs import codec
 from distilljob_core.spec.base import merge
 from distilljob_core.spec.load import check_job
@@ -50,6 +54,7 @@ SMALL = {
         {"name": "bn", "gpus": 0, "model": {"name": "cnn_bn_small"}},
     ],
 }
+ALONE = SMALL["students"][1:]
 TRIO = [*SMALL["students"], {"name": "cnn", "gpus": 0, "model": {"name": "cnn_small"}}]
 TORN = """
 def make(num_classes):
@@ -303,6 +308,25 @@ def test_one_student_without_distillation_is_independent_bit_for_bit(job, in_thi
     assert md["students"][0]["steps"] == independent["students"][0]["steps"] == steps > 50
 
 
+def test_a_student_that_leaves_as_it_says_goodbye_tells_its_end_once(job, in_this_process, monkeypatch):
+    alone = job("alone", students=ALONE, method={"cycles": 1, "independentEpochs": 1, "distillEpochs": 1})
+
+    def told_to_leave(_client, _summary):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise Retryable("the aggregator is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AggregatorClient, "finish", told_to_leave)
+        assert in_this_process(alone, "bn") == ExitCode.TERMINATED
+    assert in_this_process(alone, "bn") == ExitCode.DONE
+    alone.wait_until_complete()
+    read = read_measurements((alone.results / "bn-metrics.jsonl").read_bytes())
+    kinds = Counter(line.kind for line in read.known)
+    assert kinds == {
+        "epoch": 2, "cycle": 1, "exchange": 2, "logits": 1, "soft_label": 1, "ensemble": 1, "reliability": 2
+    }  # fmt: skip
+
+
 def said(event: str, **fields: object) -> Callable[[Line], bool]:
     return lambda line: line["event"] == event and all(line.get(key) == value for key, value in fields.items())
 
@@ -338,9 +362,6 @@ def test_kills_in_every_phase_leave_no_trace(job, undisturbed):
     killed.wait_until_complete()
     assert killed.weights() == undisturbed.weights()
     assert killed.attempts["bn"] == len(KILLS) + 1
-
-
-ALONE = [{"name": "bn", "gpus": 0, "model": {"name": "cnn_bn_small"}}]
 
 
 def killed_in_turn(job: Job, student: str, places: list[tuple[Callable[[Line], bool], int]]) -> Process:

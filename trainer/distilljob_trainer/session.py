@@ -78,11 +78,11 @@ def run_student(settings: Settings) -> StudentSummary:
         network = describe(resolved.name, resolved.model.name, resolved.model.options, task.data)
         try:
             run.train()
-            with run.interruptible():
-                return finish(run, network, settings.who.attempt, client, settings.checkpoint_dir / "export")
         except Left:
             run.save()
             raise
+        with run.interruptible():  # saves on its own: its lines are written again by whoever finishes again
+            return finish(run, network, settings.who.attempt, client, settings.checkpoint_dir / "export")
 
 
 def read_spec(path: Path, student: str) -> tuple[DistillJobSpec, ResolvedStudent]:
