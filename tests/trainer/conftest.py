@@ -58,6 +58,22 @@ class Noisy(nn.Module):
         return self.linear(x.flatten(1) * (torch.rand(()) + random.random() + np.random.rand()) / 3)
 
 
+class Centered(nn.Module):
+    """Subtracts a running mean that its state_dict leaves out."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, num_classes)
+        self.mean: torch.Tensor
+        self.register_buffer("mean", torch.zeros(64), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Give logits."""
+        if self.training:
+            self.mean.lerp_(x.detach().flatten(1).mean(dim=0), 0.1)
+        return self.linear(x.flatten(1) - self.mean)
+
+
 @dataclass(frozen=True)
 class Group:
     """Students of one job, built and ready."""
@@ -106,6 +122,7 @@ def _networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.BUILT_IN, "drop_bn", drop_bn)
     monkeypatch.setitem(registry.BUILT_IN, "drop", drop)
     monkeypatch.setitem(registry.BUILT_IN, "noisy", Noisy)
+    monkeypatch.setitem(registry.BUILT_IN, "centered", Centered)
 
 
 @pytest.fixture

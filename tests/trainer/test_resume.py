@@ -28,6 +28,7 @@ from distilljob_trainer import numerics, sealed, session
 from distilljob_trainer.checkpoint import Checkpoints
 from distilljob_trainer.data import Streamed
 from distilljob_trainer.data.digits import digits
+from distilljob_trainer.evaluate import BLOCK_ROWS
 from distilljob_trainer.journal import Journal
 from distilljob_trainer.leaving import Leaving, Left
 from distilljob_trainer.metrics import StudentMetrics
@@ -207,6 +208,25 @@ def test_a_network_may_draw_from_any_global_generator(bench):
         assert outcome(run) == outcome(expected), (checks, kill)
         assert without_seconds(job.journal()) == without_seconds(whole.journal()), (checks, kill)
     assert "Labeling" in kills, kills
+
+
+@pytest.mark.parametrize("decay", [None, 0.8], ids=["raw", "average"])
+def test_buffers_that_a_state_dict_leaves_out_are_resumed(bench, decay):
+    changes = {
+        "students": [{"name": "net", "gpus": 0, "model": {"name": "centered"}}],
+        "training": {"emaDecay": decay},
+        "method": {"burnInEpochs": 0, "cycles": 1, "distillEpochs": 1},
+    }
+    expected = bench("whole", **changes).attempt()
+    expected.train()
+    job = bench("killed", **changes)
+    test_blocks = -(-expected.task.data.test.num_samples // BLOCK_ROWS)
+    assert job.killed_after(3 + 1 + test_blocks) == ("Labeling", 3)
+    run = job.attempt()
+    assert run.student.cursor.steps == 3
+    run.train()
+    assert torch.equal(run.student.model.mean, expected.student.model.mean)
+    assert outcome(run) == outcome(expected)
 
 
 class Drawing:

@@ -1,10 +1,11 @@
 """What a run is to do and what it knows so far, and how both get into a checkpoint and out of it."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from distilljob_core.errors import Diverged
 from distilljob_core.results import Artifact, CycleOutcome
@@ -86,8 +87,8 @@ class Notes:
 def tensors_of(student: Student, notes: Notes) -> Groups:
     """Give all tensors of a checkpoint."""
     return {
-        "model": student.model.state_dict(),
-        "average": {} if student.average is None else student.average.state_dict(),
+        "model": _whole_state(student.model),
+        "average": {} if student.average is None else _whole_state(student.average),
         "optimizer": optimizer_tensors(student.optimizer),
         "epoch": {"sums": student.sums},
         "selected": notes.selected_weights,
@@ -96,12 +97,25 @@ def tensors_of(student: Student, notes: Notes) -> Groups:
 
 def restore(student: Student, state: State, groups: Groups) -> None:
     """Put a student back where a checkpoint has it."""
-    student.model.load_state_dict(groups["model"])
+    _load_whole_state(student.model, groups["model"])
     if student.average is not None:
-        student.average.load_state_dict(groups["average"])
+        _load_whole_state(student.average, groups["average"])
     restore_optimizer(student.optimizer, groups.get("optimizer", {}))
     student.sums.copy_(groups["epoch"]["sums"])
     student.cursor = state.cursor
+
+
+def _whole_state(model: nn.Module) -> dict[str, Tensor]:
+    """Give weights and all buffers, those too that `state_dict` leaves out (`persistent=False`): steps change them."""
+    return {**dict(model.named_buffers()), **model.state_dict()}
+
+
+def _load_whole_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    persistent = model.state_dict().keys()
+    model.load_state_dict({name: tensor for name, tensor in tensors.items() if name in persistent})
+    for name, buffer in model.named_buffers():
+        if name not in persistent:
+            buffer.copy_(tensors[name])
 
 
 def copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:
