@@ -17,6 +17,7 @@ from xxhash import xxh3_64_intdigest
 from distilljob_aggregator.rounds.events import Journaled, event_from_json, event_to_json
 from distilljob_aggregator.spool import Spool
 from distilljob_core.errors import StateLost
+from distilljob_core.files import full_storage_named
 
 
 class Journal:
@@ -24,6 +25,7 @@ class Journal:
 
     Raises:
         StateLost: the file is damaged; it is left alone.
+        StorageFull: no space left for a new one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,7 +68,8 @@ class _DurableBytes:
     _NUMBER: Final = struct.Struct("<Q")
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        with full_storage_named(path):
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
 
     def read(self) -> int:
         """Give the number; 0 when there is none, or a torn one."""

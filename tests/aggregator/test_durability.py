@@ -7,14 +7,16 @@ is being synced cut at every byte. From each of these the aggregator starts agai
 
 import asyncio
 import copy
+import errno
 import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,7 @@ from distilljob_aggregator.journal import Journal
 from distilljob_aggregator.ledger import Ledger, recover
 from distilljob_aggregator.metrics import AggregatorMetrics
 from distilljob_aggregator.results_volume import ResultsVolume
+from distilljob_aggregator.rounds.events import Counted, Started
 from distilljob_aggregator.rounds.plan import Plan
 from distilljob_aggregator.state_directory import StateDirectory
 from distilljob_aggregator.worker import Worker
@@ -96,17 +99,26 @@ class Shelf:
 
 
 class Disk:
-    """Watches a folder: each step, and what of it a power cut could not take."""
+    """Watches a folder: each step, and what of it a power cut could not take.
 
-    def __init__(self, root: Path, on_step: Callable[["Disk", str, str], None]) -> None:
+    What is there already is durable, but for what files have more than in `safe`.
+    """
+
+    def __init__(self, root: Path, on_step: Callable[["Disk", str, str], None], safe: Image | None = None) -> None:
         self.root = root
         self._on_step = on_step
         self._synced: dict[int, bytes] = {}
         self._names: dict[int, dict[str, int]] = {}
         self._pins: list[int] = []
         self._note_folder(root)
-        for folder in root.rglob("*/"):
-            self._note_folder(folder)
+        for path in root.rglob("*"):
+            if path.is_dir():
+                self._note_folder(path)
+            else:
+                self._pins.append(os.open(path, os.O_RDONLY))
+                content, durable = path.read_bytes(), (safe or {}).get(str(path.relative_to(root)))
+                has_grown = durable is not None and content.startswith(durable)
+                self._synced[path.stat().st_ino] = durable if durable is not None and has_grown else content
 
     def survivors(self) -> Image:
         """What was synced, under names that were synced."""
@@ -319,6 +331,8 @@ class CrashPoint:
     what: str
     image: Image
     pupils: list[Pupil]
+    safe: Image | None = None
+    """What a power cut would leave of it."""
 
 
 @contextmanager
@@ -345,7 +359,7 @@ def crash_points(
         known = [copy.deepcopy(replace_log(pupil)) for pupil in pupils]
         step = f"step {len(log)}, {kind} {name}"
         now, safe = tree(shelf.root), disk.survivors()
-        points.append(CrashPoint(f"{step}, killed", now, known))
+        points.append(CrashPoint(f"{step}, killed", now, known, safe))
         points.append(CrashPoint(f"{step}, power cut", safe, known))
         if kind == "before sync" and name.startswith("state/"):
             content, synced = now[name] or b"", disk.synced_of(name)
@@ -445,6 +459,99 @@ def test_nothing_told_is_lost_wherever_a_crash_comes(tmp_path, quick, summary, s
                 check_end(shelf.root, plan, pupils)
     print(f"{scenario}: {len(points)} places to crash leave {len(disks)} different disks; three runs from each")
     assert len(disks) > 40
+
+
+def test_a_crash_while_it_recovers_takes_nothing(tmp_path, quick, summary):
+    """Killed or cut off from power at each step of a recovery, it recovers to what one recovery alone would give."""
+    plan, _, _ = SCENARIOS["everybody"]
+    shelf, again = Shelf(tmp_path / "disk"), Shelf(tmp_path / "again")
+    points = crash_points(shelf, plan, [Pupil(name) for name in plan.students], summary, every_bytes=10**6)
+    killed = {repr((point.image, point.safe)): point for point in points if point.safe is not None}
+    seen: set[str] = set()
+    for point in killed.values():
+        second: dict[str, CrashPoint] = {}
+
+        def note(disk: Disk, kind: str, name: str, point=point, second=second) -> None:
+            for how, image in (("killed", tree(disk.root)), ("power cut", disk.survivors())):
+                what = f"{point.what}, and while it recovered, at {kind} {name}, {how}"
+                second.setdefault(repr(image), CrashPoint(what, image, point.pupils))
+
+        disk = Disk(shelf.put(point.image), note, point.safe)
+        with naming(point), disk.watched():
+            with_tail = recovered(shelf.root, plan)
+        without_tail = recovered(again.put(point.safe or {}), plan)
+        for key in second.keys() - seen:
+            with naming(crash := second[key]):
+                assert recovered(again.put(crash.image), plan) in (with_tail, without_tail)
+        seen |= second.keys()
+    print(f"{len(killed)} different disks, {len(seen)} more while they recover")
+    assert len(seen) > 100
+
+
+class OneFails:
+    """One write or sync of many fails."""
+
+    def __init__(self, number: int, code: int) -> None:
+        self.calls_left = number
+        self._code = code
+
+    def wrapped(self, real):
+        def call(*args):
+            self.calls_left -= 1
+            if self.calls_left == 0:
+                raise OSError(self._code, os.strerror(self._code))
+            return real(*args)
+
+        return call
+
+
+def keep_journal(path: Path, told: list) -> None:
+    """Tell of what became durable, whatever fails."""
+    with suppress(OSError, Retryable):
+        journal = Journal(path)
+        for event in (Started("uid", 1.0), Counted(1, 2), Counted(3, 4)):
+            with suppress(OSError, Retryable):
+                journal.append(event)
+                told.append(event)
+        journal.close()
+
+
+def journal_images(root: Path, fails: OneFails) -> list[tuple[Image, list]]:
+    """All that a kill, a power cut or a torn promise could leave of a journal, and what was told then."""
+    told: list = []
+    left: list[tuple[Image, list]] = []
+    promises = [b""]
+
+    def note(disk: Disk, kind: str, name: str) -> None:
+        now = tree(disk.root)
+        left.extend([(now, list(told)), (disk.survivors(), list(told))])
+        if (kind, name) == ("pwrite", "journal.durable"):
+            old, new = promises[-1], now[name] or b""
+            left.extend(({**now, name: new[:at] + old[at:]}, list(told)) for at in range(len(new)))
+            promises.append(new)
+
+    with Disk(root, note).watched(), pytest.MonkeyPatch.context() as patch:
+        for name in ("fsync", "fdatasync", "pwrite", "pwritev"):
+            patch.setattr(os, name, fails.wrapped(getattr(os, name)))
+        keep_journal(root / "journal", told)
+    return left
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_no_failing_disk_makes_a_sound_journal_look_damaged(tmp_path, quick, code):
+    """Each write and sync fails in its turn, and then a crash comes at any step. A false alarm would end the job."""
+    shelf = Shelf(tmp_path / "left")
+    for number in count(1):
+        root = tmp_path / f"{number}"
+        root.mkdir()
+        for image, told in journal_images(root, fails := OneFails(number, code)):
+            journal = Journal(shelf.put(image) / "journal")
+            replayed = list(journal.replay())
+            journal.close()
+            assert [event for event in replayed if event in told] == told
+        if fails.calls_left > 0:
+            break
+    assert number > 12
 
 
 def test_everything_is_durable_before_anything_follows_from_it(tmp_path, quick, summary):

@@ -20,7 +20,7 @@ from distilljob_aggregator.rounds.events import (
     TeacherStored,
     Unparked,
 )
-from distilljob_aggregator.spool import Spool
+from distilljob_aggregator.spool import MAGIC, Spool
 from distilljob_core.errors import StateLost, StorageFull
 from distilljob_core.exchange import CloseRecord, Contribution, Offer, RoundKey, SplitShape
 from distilljob_core.softlabels.frames import Split
@@ -93,7 +93,7 @@ def test_damage_in_the_last_event_is_no_torn_tail_whatever_the_event(tmp_path, e
     content = path.read_bytes()
     assert type(events[number]).__name__.encode() in content[start:]
     left = [content[:at] + bytes([content[at] ^ 0x10]) + content[at + 1 :] for at in range(start, len(content))]
-    left += [content[:length] for length in range(len(content))]
+    left += [content[:length] for length in (0, len(MAGIC), start - 1, *range(start, len(content)))]
     left += [content[:start] + bytes(len(content) - start)]
     for damaged in left:
         path.write_bytes(damaged)
@@ -140,6 +140,19 @@ def test_a_promise_that_the_disk_refuses_costs_no_event(path, events, monkeypatc
     journal.close()
     monkeypatch.undo()
     assert replayed(path) == [*events, Counted(3, 4)]
+
+
+def test_a_journal_that_finds_no_room_for_its_files_says_so(tmp_path, monkeypatch):
+    real = os.open
+
+    def refuse(path, *options):
+        if str(path).endswith(".durable"):
+            raise OSError(28, "No space left on device")
+        return real(path, *options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StorageFull, match=r"journal\.durable: No space left on device; enlarge the volume"):
+        Journal(tmp_path / "journal")
 
 
 def test_an_event_that_found_no_room_leaves_no_trace(path, events, monkeypatch):

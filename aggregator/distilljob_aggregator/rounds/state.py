@@ -81,9 +81,9 @@ class State:
     deadline_seconds: float = 0.0
     """How much of the cycle deadline is used up."""
     started_seconds: float = 0.0
-    """Wall clock of the job's first start; 0 = no journal yet."""
+    """When the job first started, on that aggregator's clock; 0 = no journal yet."""
     finished_seconds: float = 0.0
-    """Wall clock of the last Finish."""
+    """When the last Finish came, on that aggregator's clock."""
     up_bytes: int = 0
     down_bytes: int = 0
     is_complete: bool = False
