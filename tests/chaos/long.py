@@ -15,6 +15,8 @@ from run import Run, Settings
 
 WARM_SHARE = 0.25
 """Of the run, whose memory does not count: everything is being filled for the first time."""
+REPORT_SECONDS = 60.0
+"""Before the end, whose memory does not count: the runner draws the report."""
 PAUSE_SECONDS = (5.0, 20.0)
 
 
@@ -47,9 +49,14 @@ def memory(run: Run) -> dict[str, Any]:
     """Sum up the resident memory of runner and aggregator: MiB in the middle and at most, growth in MiB an hour."""
     begun_seconds, ended_seconds = run.samples[0][0], run.samples[-1][0]
     warm_seconds = begun_seconds + WARM_SHARE * (ended_seconds - begun_seconds)
+    last_seconds = ended_seconds - REPORT_SECONDS
     found = {}
     for name in (RUNNER, AGGREGATOR):
-        points = [(at, sizes[name] / 2**20) for at, sizes in run.samples if name in sizes and at >= warm_seconds]
+        points = [
+            (at, sizes[name] / 2**20)
+            for at, sizes in run.samples
+            if name in sizes and warm_seconds <= at <= last_seconds
+        ]
         hours, mib = [at / 3600 for at, _ in points], [size for _, size in points]
         found[name] = {
             "samples": len(points),

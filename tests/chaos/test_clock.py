@@ -10,6 +10,17 @@ from pathlib import Path
 import pytest
 from job import STARTUP
 
+CALL = """
+import concurrent.futures, sys, time, grpc
+server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
+echo = grpc.unary_unary_rpc_method_handler(lambda request, context: request)
+server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test", {"echo": echo}),))
+port = server.add_insecure_port("127.0.0.1:0")
+server.start()
+with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    sys.stdout.buffer.write(channel.unary_unary("/test/echo")(b"answer", timeout=60))
+server.stop(None)
+"""
 PROGRAM = """
 import sys, time
 for _ in sys.stdin:
@@ -42,3 +53,11 @@ def test_a_running_process_sees_the_step(tmp_path: Path, offset_seconds: float) 
     assert before == pytest.approx((0, 0, 0), abs=30)
     assert after == pytest.approx((offset_seconds, offset_seconds, 0), abs=30)
     assert process.returncode == 0
+
+
+def test_calls_keep_their_deadlines_when_the_clock_goes_back(tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    clock.write_bytes(struct.pack("d", -7200.0))
+    variables = {**os.environ, "PYTHONPATH": str(STARTUP), "CHAOS_CLOCK_FILE": str(clock)}
+    call = subprocess.run([sys.executable, "-c", CALL], env=variables, capture_output=True, check=True)
+    assert call.stdout == b"answer"

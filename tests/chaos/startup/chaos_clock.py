@@ -2,6 +2,7 @@
 
 import mmap
 import struct
+import sys
 import time
 
 _NANOSECONDS = 1_000_000_000
@@ -14,7 +15,15 @@ def install(path: str) -> None:
     true_seconds, true_ns = time.time, time.time_ns
 
     def offset_seconds() -> float:
+        # gRPC gives deadlines to its C core, which reads the kernel's clock: on a real machine both are set together.
+        if sys._getframe(2).f_globals.get("__name__", "").startswith("grpc."):
+            return 0.0
         return float(struct.unpack_from("d", offset)[0])
 
-    time.time = lambda: true_seconds() + offset_seconds()
-    time.time_ns = lambda: true_ns() + int(offset_seconds() * _NANOSECONDS)
+    def seconds() -> float:
+        return true_seconds() + offset_seconds()
+
+    def nanoseconds() -> int:
+        return true_ns() + int(offset_seconds() * _NANOSECONDS)
+
+    time.time, time.time_ns = seconds, nanoseconds
