@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from distilljob import console
-from distilljob.errors import CommandError
+from distilljob.errors import BadInput, CommandError
 from distilljob_core.errors import DistillJobError
 
 EXIT_CODES = """Exit codes: 0 done · 1 the job failed · 2 bad input, nothing started · 3 not found · 143 ended by
@@ -239,4 +239,9 @@ def run_command(arguments: Sequence[str] | None) -> int:
     except DistillJobError as error:
         console.print_error(CommandError(str(error)))
         return CommandError.exit_code
+    except OSError as error:
+        if error.filename is None:
+            raise
+        console.print_error(BadInput(f"{error.filename} cannot be used: {error.strerror}"))
+        return BadInput.exit_code
     return 0

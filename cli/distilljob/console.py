@@ -22,13 +22,13 @@ class Output(Console):
         os.close(nowhere)
 
 
-out: Final = Output(highlight=False, force_jupyter=False)
-err: Final = Output(stderr=True, highlight=False, force_jupyter=False)
+out: Final = Output(highlight=False, emoji=False, force_jupyter=False)
+err: Final = Output(stderr=True, highlight=False, emoji=False, force_jupyter=False)
 
 
 def print_text(text: str, console: Console = out) -> None:
     """Print a text as it is: a line stays one line however narrow the console thinks it is."""
-    console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_error(error: CommandError) -> None:

@@ -22,6 +22,7 @@ from distilljob.local.picture import Picture
 from distilljob.local.run import run_folder, run_job
 from distilljob.local.settings import Device
 from distilljob.local.view import PlainView
+from distilljob.run_directory.find import find_run
 from distilljob.run_directory.folder import RunFolder
 from distilljob.run_directory.result import LocalResult, read_result
 from distilljob_core.artifacts import ENSEMBLE_FILE, last_weights_file, selected_weights_file
@@ -160,7 +161,7 @@ def run(
         raise BadInput(f"device is {device!r}; choose one of {', '.join(get_args(Device))}")
     given = _read(job, [_setting(path, value) for path, value in set.items()])
     folder = None if output is None else _path(output)
-    told = Output(color_system=None, force_jupyter=False)
+    told = Output(color_system=None, emoji=False, force_jupyter=False)
     try:
         result = run_job(
             given,
@@ -186,9 +187,7 @@ def read(folder: AnyPath) -> Result:
         NotFound: there is no finished run in this folder.
         BadInput: its result is damaged.
     """
-    found = RunFolder(_path(folder))
-    if not found.is_run():
-        raise NotFound(f"{found.root} holds no run; give the folder that a run wrote")
+    found = find_run(_path(folder))
     try:
         return _result(read_result(found), found)
     except FileNotFoundError:

@@ -4,9 +4,11 @@ import json
 import pytest
 from rich.console import Console
 
+from distilljob.local import run as local_run
 from distilljob.local.outcome import result_table, write_outcome
 from distilljob.run_directory.folder import RunFolder
 from distilljob.run_directory.result import read_result
+from distilljob_core.lifecycle.model import JobState, StudentState
 from distilljob_core.results import (
     EnsembleOutcome,
     HoldoutAccuracy,
@@ -116,3 +118,14 @@ def test_without_an_ensemble_the_best_student_stands_alone(finished):
     assert "There is no ensemble" in result.verdict
     assert "trained without a teacher" in result.verdict
     assert "teacher gain" not in shown(result, folder)
+
+
+def test_a_page_drawn_while_the_run_went_on_is_drawn_anew_at_its_end(finished, monkeypatch):
+    folder = finished(run_result())
+    folder.report.write_text("this run has not finished")
+    monkeypatch.setattr("distilljob.local.run.draw_report", lambda folder: folder.report.write_text("drawn"))
+    end = local_run.finished(folder, JobState("u", {"mlp": StudentState(), "cnn": StudentState()}))
+    assert (end.best, folder.report.read_text()) == ("cnn", "drawn")
+    folder.report.write_text("kept")
+    assert local_run.finished(folder, JobState("u")) == end
+    assert folder.report.read_text() == "kept"

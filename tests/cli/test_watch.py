@@ -244,3 +244,43 @@ def test_a_log_that_is_not_there_is_told_with_those_that_are(make_run, capsys, a
 )
 def test_a_terminal_shows_log_lines_for_people(line, shown):
     assert readable(line).plain == shown
+
+
+@pytest.mark.parametrize("command", [["status"], ["top"], ["finish"], ["logs", "mlp"]])
+def test_a_snapshot_that_nobody_knows_is_bad_input_and_names_the_file(make_run, capsys, command):
+    folder = make_run()
+    folder.snapshot.write_text('{"kind": "DistillJob"}')
+    assert main([command[0], str(folder.root), *command[1:]]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "the run cannot be read" in told
+    assert "put back a copy of the file" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("state.json", ["status"]),
+        ("wishes.json", ["top"]),
+        ("logs/mlp-a1.log", ["logs", "mlp"]),
+        ("job.json", ["logs", "mlp"]),
+    ],
+)
+def test_what_cannot_be_read_is_named_without_a_traceback(make_run, capsys, name, command):
+    root = make_run(JobState("u")).root
+    (root / name).unlink(missing_ok=True)
+    (root / name).mkdir()
+    assert main([command[0], str(root), *command[1:]]) == 2
+    told = "".join(capsys.readouterr().err.split())
+    assert f"{root / name}cannotbeused:Isadirectory" in told
+
+
+def test_names_of_folders_are_printed_as_they_are(tmp_path, capsys):
+    folder = tmp_path / ":fire: [red]"
+    folder.mkdir()
+    assert main(["status", str(folder)]) == 3
+    assert ":fire: [red] holds no run" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_file_is_no_folder(job_file, capsys):
+    assert main(["status", str(job_file)]) == 3
+    assert "is a file; name the folder of a run" in " ".join(capsys.readouterr().err.split())

@@ -20,7 +20,7 @@ class Recorder:
         self._folder = folder
         self._view = view
         self._began_seconds = time.monotonic()
-        self._num_closes = sum(event.reason == RunReason.ROUND_CLOSED for event in read_events(folder))
+        self._num_closes = sum(event.reason == RunReason.ROUND_CLOSED for event in read_events(folder).known)
 
     def tell(
         self,

@@ -21,6 +21,7 @@ from distilljob.local.settings import Device, Settings, settle, to_store
 from distilljob.local.signals import Signals
 from distilljob.local.snapshot import differences, snapshot
 from distilljob.local.view import View, open_view
+from distilljob.run_directory.find import read_snapshot
 from distilljob.run_directory.folder import RunFolder, write_json
 from distilljob.run_directory.memory import Memory, read_memory, write_memory
 from distilljob.run_directory.result import LocalResult, read_result
@@ -32,7 +33,6 @@ from distilljob_core.lifecycle.deadlines import stop_clock
 from distilljob_core.lifecycle.model import Account, JobState, Standing, StudentState
 from distilljob_core.spec.base import Problem
 from distilljob_core.spec.job import DistillJob
-from distilljob_core.spec.load import load_job
 from distilljob_core.spec.resolve import resolve_students
 
 
@@ -132,7 +132,7 @@ def claim(folder: RunFolder, given: JobFile) -> DistillJob:
     """
     uid = str(uuid4())
     if folder.is_run():
-        before = load_job(folder.snapshot.read_text(encoding="utf-8"))
+        before = read_snapshot(folder)
         problems = differences(before, given.job)
         if problems:
             raise BadInput(
@@ -208,7 +208,7 @@ def announce(told: Console, job: DistillJob, folder: RunFolder, settings: Settin
         soft_wrap=True,
     )
     if not settings.gpus and settings.device == "auto" and any(student.gpus for student in students):
-        told.print("there is no GPU here: students that want one train on the CPU")
+        told.print("there is no GPU here: all students train on the CPU")
     if state.outcome is not None:
         told.print(f"it failed before ({state.outcome.reason.value}); trying again", soft_wrap=True)
 
@@ -230,6 +230,7 @@ def conclude(state: JobState, folder: RunFolder, aggregator: Child | None) -> Lo
 def finished(folder: RunFolder, state: JobState) -> LocalResult:
     """Read the result of a finished run; writes it and the page first if the last runner did not come so far."""
     if not folder.result.exists():
+        folder.report.unlink(missing_ok=True)  # drawn by somebody while the run went on
         write_outcome(folder, {name: student.restarts.total for name, student in state.students.items()})
     if not folder.report.exists():
         draw_report(folder)

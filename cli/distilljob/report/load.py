@@ -4,22 +4,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from distilljob.errors import BadInput, NotFound
 from distilljob.report.run import Run, Student
-from distilljob.run_directory.events import RunEvent
+from distilljob.report.words import printable
+from distilljob.run_directory.events import read_events
+from distilljob.run_directory.find import find_run, read_snapshot
 from distilljob.run_directory.folder import RunFolder
 from distilljob.run_directory.memory import read_memory
 from distilljob.run_directory.result import LocalResult, read_result
 from distilljob_core.artifacts import METRICS_FILE, metrics_file, network_file
 from distilljob_core.lifecycle.model import JobState
-from distilljob_core.lifecycle.restarts import cut_message
 from distilljob_core.measurements import Measured, read_measurements, read_merged_measurements
-from distilljob_core.spec.base import Problem
-from distilljob_core.spec.job import DistillJob
-from distilljob_core.spec.load import load_job
-from distilljob_core.spec.problems import SpecProblems
 from distilljob_core.spec.resolve import ResolvedStudent, resolve_students
 
 
@@ -40,23 +34,17 @@ def labels(roots: Sequence[Path]) -> list[str]:
     length = 1
     while len({path[-length:] for path in parts}) < len(parts):
         length += 1
-    return ["/".join(path[-length:]) for path in parts]
+    return [printable("/".join(path[-length:])) for path in parts]
 
 
 def load_run(root: Path, label: str) -> Run:
     """Read one run; see `load_runs`."""
-    folder = RunFolder(root)
-    if not root.is_dir():
-        raise NotFound(f"{root}: there is no such folder")
-    if not folder.snapshot.exists():
-        raise NotFound(
-            f"{root} holds no run, it has no {folder.snapshot.name}; give the DIR of `distilljob run -o DIR`"
-        )
-    job = _read_job(folder)
+    folder = find_run(root)
+    job = read_snapshot(folder)
     result = _read_result(folder)
     memory = read_memory(folder)
     state = memory.state if memory else None
-    events, unread_events = _read_events(folder.events)
+    events = read_events(folder)
     students = resolve_students(job.spec)
     measured, unread_lines = _read_metrics(folder, [student.name for student in students])
     return Run(
@@ -67,8 +55,8 @@ def load_run(root: Path, label: str) -> Run:
         result=result,
         state=state,
         settings=memory.settings if memory else {},
-        events=tuple(events),
-        notes=tuple(_notes({folder.metrics.name: unread_lines, folder.events.name: unread_events})),
+        events=tuple(events.known),
+        notes=tuple(_notes({folder.metrics.name: unread_lines, folder.events.name: events.num_unreadable})),
     )
 
 
@@ -93,16 +81,6 @@ def _read_metrics(folder: RunFolder, students: Sequence[str]) -> tuple[Mapping[s
             measured[student] = read.known
             unread += len(read.unreadable)
     return measured, unread
-
-
-def _read_events(path: Path) -> tuple[list[RunEvent], int]:
-    events, unread = [], 0
-    for line in path.read_bytes().splitlines() if path.exists() else ():
-        try:
-            events.append(RunEvent.model_validate_json(line))
-        except ValidationError:
-            unread += 1
-    return events, unread
 
 
 def _student(
@@ -130,20 +108,11 @@ def _classes(path: Path) -> tuple[str, ...]:
         classes = json.loads(_text(path) or "{}").get("classes", [])
     except (ValueError, AttributeError):
         return ()
-    return tuple(map(str, classes)) if isinstance(classes, list) else ()
+    return tuple(printable(str(name)) for name in classes) if isinstance(classes, list) else ()
 
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-
-
-def _read_job(folder: RunFolder) -> DistillJob:
-    try:
-        return load_job(folder.snapshot.read_text(encoding="utf-8"))
-    except (SpecProblems, UnicodeDecodeError) as error:
-        message = f"is not a job that this version knows: {cut_message(str(error))}"
-        hint = "use the distilljob that made the run, or put back a copy of the file"
-        raise BadInput("the run cannot be read", [Problem(str(folder.snapshot), message, hint)]) from None
 
 
 def _read_result(folder: RunFolder) -> LocalResult | None:

@@ -36,6 +36,11 @@ def moment(timestamp_seconds: float) -> str:
     return datetime.fromtimestamp(timestamp_seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def printable(text: str) -> str:
+    """Replace what neither a page nor a figure can hold: control characters, halves of a character."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
 def listed(names: Sequence[str], limit: int = 6) -> str:
     """Join names: a, b and c."""
     shown = list(names) if len(names) <= limit else [*names[:limit], f"{len(names) - limit} more"]

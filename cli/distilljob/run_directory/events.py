@@ -3,7 +3,9 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -80,12 +82,24 @@ def _append_line(path: Path, line: str) -> None:
         os.close(descriptor)
 
 
-def read_events(folder: RunFolder) -> Iterator[RunEvent]:
-    """Read the events that are whole, oldest first."""
-    if not folder.events.exists():
-        return
-    for line in folder.events.read_bytes().splitlines():
-        try:
-            yield RunEvent.model_validate_json(line)
-        except ValidationError:
-            continue
+@dataclass(frozen=True, slots=True)
+class ReadEvents:
+    """What a file of events held."""
+
+    known: Sequence[RunEvent] = ()
+    """Oldest first."""
+    num_unreadable: int = 0
+    """Lines that are torn, or of another version."""
+
+
+def read_events(folder: RunFolder) -> ReadEvents:
+    """Read the events; none where there is no file yet."""
+    try:
+        lines = folder.events.read_bytes().splitlines()
+    except FileNotFoundError:
+        return ReadEvents()
+    known = []
+    for line in lines:
+        with suppress(ValidationError):
+            known.append(RunEvent.model_validate_json(line))
+    return ReadEvents(known, len(lines) - len(known))

@@ -32,6 +32,7 @@ from typing import Any, BinaryIO, Final
 
 from distilljob.errors import BadInput
 from distilljob_core import names
+from distilljob_core.artifacts import METRICS_FILE, RESULT_FILE
 from distilljob_core.errors import DistillJobError
 from distilljob_core.files import DirectoryLock, write_atomically
 from distilljob_core.plan import Places
@@ -47,9 +48,9 @@ RUN_MADE: Final = (
     "checkpoints",
     "state",
     "results",
-    "result.json",
+    RESULT_FILE,
     "report.html",
-    "metrics.jsonl",
+    METRICS_FILE,
 )
 LEFTOVER_SECONDS: Final = 60
 """How long processes of a killed runner may take to notice and leave."""
@@ -72,9 +73,9 @@ class RunFolder:
         self.events = self.root / "events.jsonl"
         self.runner_log = self.logs / "runner.log"
         self.results = self.root / "results"
-        self.result = self.root / "result.json"
+        self.result = self.root / RESULT_FILE
         self.report = self.root / "report.html"
-        self.metrics = self.root / "metrics.jsonl"
+        self.metrics = self.root / METRICS_FILE
         self.grpc_address = self.root / "state" / "grpc.address"
         self.http_address = self.root / "state" / "http.address"
 

@@ -13,10 +13,9 @@ from rich.text import Text
 
 from distilljob import console
 from distilljob.errors import BadInput, NotFound
+from distilljob.run_directory.find import find_run, read_snapshot
 from distilljob.run_directory.folder import RunFolder
-from distilljob.watch.sight import find_run
 from distilljob_core.names import AGGREGATOR
-from distilljob_core.spec.load import load_job
 from distilljob_core.spec.resolve import student_names
 
 RUNNER: Final = "runner"
@@ -61,7 +60,7 @@ class Logs:
         Raises:
             NotFound: the run has no such process.
         """
-        students = student_names(load_job(folder.snapshot.read_text(encoding="utf-8")).spec)
+        students = student_names(read_snapshot(folder).spec)
         known = (*students, AGGREGATOR, RUNNER)
         if name not in known:
             raise NotFound(f"{name} is none of this run's processes: {', '.join(known)}")

@@ -6,11 +6,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from distilljob.errors import NotFound
 from distilljob.job_file import read_job
 from distilljob.local.picture import Painter, Picture
 from distilljob.local.scrape import Unreadable, scrape
 from distilljob.run_directory.events import RunEvent, RunReason, read_events
+from distilljob.run_directory.find import find_run, read_snapshot
 from distilljob.run_directory.folder import RunFolder
 from distilljob.run_directory.memory import Memory, read_memory
 from distilljob.run_directory.result import LocalResult, read_result
@@ -19,7 +19,6 @@ from distilljob_core.lifecycle.deadlines import active_seconds
 from distilljob_core.lifecycle.model import JobState, StudentState
 from distilljob_core.round_table import RoundTable
 from distilljob_core.spec.job import DistillJob
-from distilljob_core.spec.load import load_job
 from distilljob_core.spec.resolve import student_names
 
 
@@ -74,7 +73,7 @@ class Watcher:
             BadInput: its job cannot be read.
         """
         self.folder = find_run(root)
-        snapshot = load_job(self.folder.snapshot.read_text(encoding="utf-8"))
+        snapshot = read_snapshot(self.folder)
         asked = read_job(self.folder.job_yaml).job if self.folder.job_yaml.exists() else snapshot
         self.job = asked.model_copy(update={"metadata": snapshot.metadata})
         self.names = student_names(self.job.spec)
@@ -90,7 +89,7 @@ class Watcher:
         memory = read_memory(self.folder) or Memory(JobState(self.job.metadata.uid), {})
         memory = replace(memory, state=self._with_all(memory.state))
         result = read_result(self.folder) if self.folder.result.exists() else None
-        events = tuple(read_events(self.folder))
+        events = tuple(read_events(self.folder).known)
         phase = _phase(runner, memory.state)
         table, aggregator = self._ask() if runner else (None, "not running")
         wish = read_wish(self.folder)
@@ -138,22 +137,6 @@ class Watcher:
             row if row.doing in _OVER else replace(row, doing="Stopped", eta_seconds=None) for row in picture.rows
         )
         return replace(picture, rows=rows)
-
-
-def find_run(root: Path) -> RunFolder:
-    """Find the run in a folder.
-
-    Raises:
-        NotFound: there is no such folder, or it holds no run.
-    """
-    folder = RunFolder(root)
-    if not root.is_dir():
-        raise NotFound(f"{root}: no such folder")
-    if not folder.is_run():
-        raise NotFound(
-            f"{root} holds no run: {folder.snapshot.name} is missing; name the DIR of `distilljob run -o DIR`"
-        )
-    return folder
 
 
 def _phase(runner: str | None, state: JobState) -> RunPhase:

@@ -109,7 +109,9 @@ def render_status(sight: Sight, width: int) -> RenderableType:
     notes = [*_last_ends(sight), *_troubles(sight)]
     if notes:
         parts += ["", *notes]
-    return Group(*parts, "", *_outcome(sight))
+    if outcome := list(_outcome(sight)):
+        parts += ["", *outcome]
+    return Group(*parts, "")
 
 
 def _last_ends(sight: Sight) -> Iterator[RenderableType]:

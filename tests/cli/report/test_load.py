@@ -1,6 +1,7 @@
 """What a report says about folders: missing, damaged, unfinished, of another version."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,12 @@ EventMaker = Callable[..., RunEvent]
 
 
 def test_a_folder_that_is_not_there_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="there is no such folder"):
+    with pytest.raises(NotFound, match="no such folder"):
         write_report([tmp_path / "nowhere"], tmp_path / "page.html")
 
 
 def test_a_folder_without_a_run_is_not_found_and_says_what_to_give(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match=r"holds no run.*give the DIR of `distilljob run -o DIR`"):
+    with pytest.raises(NotFound, match=r"holds no run.*name the DIR of `distilljob run -o DIR`"):
         write_report([tmp_path], tmp_path / "page.html")
 
 
@@ -125,3 +126,17 @@ def test_runs_are_named_by_the_shortest_ends_that_tell_them_apart(tmp_path: Path
 def test_a_run_given_twice_is_one_run(run_maker: Maker) -> None:
     root = run_maker().make()
     assert len(load_runs([root, root / ".." / root.name])) == 1
+
+
+@pytest.mark.parametrize("name", ["bell \a", "half \ud83d", "\x00"])
+def test_class_names_that_no_page_can_hold_are_shown_as_far_as_they_go(run_maker: Maker, page: Page, name: str) -> None:
+    root = run_maker().make()
+    for student in ("mlp", "cnn"):
+        (root / "results" / f"{student}.json").write_text(json.dumps({"classes": [name, "b", "c"]}))
+    assert f"<td>{name[:-1]}\ufffd" in page(root) or f">{name[:-1]}\ufffd<" in page(root)
+
+
+def test_a_folder_whose_name_is_no_text_has_a_page(run_maker: Maker, page: Page) -> None:
+    nothing_yet = {"accuracies": [(), ()], "gains": ()}
+    root = run_maker(os.fsdecode(b"caf\xe9"), **nothing_yet).make(finished=False)
+    assert "<h1>caf\ufffd</h1>" in page(root)
