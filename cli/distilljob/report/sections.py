@@ -59,7 +59,7 @@ def _learning(run: Run, cast: Cast, name: str) -> Iterator[Picture | None]:
 
 def _labels(run: Run, cast: Cast, name: str) -> Iterator[Picture | None]:
     yield from soft_labels(run, cast, name)
-    yield logits(run, cast, f"{name}-logits")
+    yield logits(run, cast, f"{name}--logits")  # no student is called -logits
 
 
 def _time(run: Run, cast: Cast, name: str) -> Iterator[Picture | None]:

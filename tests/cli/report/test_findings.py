@@ -1,5 +1,6 @@
 """What titles claim is computed from what is shown."""
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,13 +10,17 @@ from distilljob.report.attempts import Attempt, time_line
 from distilljob.report.cast import cast
 from distilljob.report.configuration import beyond_defaults
 from distilljob.report.figures.accuracy import lead
+from distilljob.report.figures.calibration import calibration
 from distilljob.report.figures.gain import gain
 from distilljob.report.figures.logits import logits
 from distilljob.report.figures.losses import losses
+from distilljob.report.figures.overlay import overlays
 from distilljob.report.figures.phases import epoch_keys
 from distilljob.report.figures.soft_labels import soft_labels
-from distilljob.report.load import load_run
+from distilljob.report.figures.time_split import time_split
+from distilljob.report.load import load_run, load_runs
 from distilljob.report.run import Run, Stretch, stretches
+from distilljob.report.sections import sections
 from distilljob.run_directory.events import RunEvent
 
 Maker = Callable[..., Any]
@@ -170,3 +175,32 @@ def test_a_clock_that_jumps_back_stands_still(event: EventMaker) -> None:
 def test_no_events_make_an_empty_time_line() -> None:
     assert time_line([]).attempts == ()
     assert time_line([]).span_seconds == 0.0
+
+
+def test_a_run_without_a_barrier_has_nobody_who_waits_longest(run_maker: Maker) -> None:
+    root = run_maker().make()
+    tree = json.loads((root / "result.json").read_text())
+    for student in tree["students"]:
+        del student["seconds"]["Waiting"]
+    (root / "result.json").write_text(json.dumps(tree))
+    (run,) = load_runs([root])
+    picture = time_split(run, cast([run]), "split")
+    assert picture is not None
+    assert picture.title == "Nobody waits at a barrier"
+
+
+def test_who_is_right_as_often_as_it_says_is_neither_too_sure_nor_too_unsure(run_maker: Maker) -> None:
+    root = run_maker().make()
+    text = (root / "metrics.jsonl").read_text()
+    (root / "metrics.jsonl").write_text(text.replace('"confidence": 0.97', '"confidence": 0.95'))
+    (run,) = load_runs([root])
+    titles = [picture.title for picture in calibration(run, cast([run]), "calibration")]
+    assert titles[-1] == "The ensemble is as sure as it is right on average (ECE 0.00 points)"
+
+
+def test_students_may_be_called_like_figures(run_maker: Maker) -> None:
+    runs = load_runs([run_maker(name, students=("gain", "logits")).make() for name in ("one", "two")])
+    looks = cast(runs)
+    drawn = [picture.name for section in sections(runs, looks) for row in section.rows for _, picture in row]
+    drawn += [picture.name for picture in overlays(runs, looks)]
+    assert len(set(drawn)) == len(drawn)

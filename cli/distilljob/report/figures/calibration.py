@@ -16,6 +16,8 @@ from distilljob_core.measurements import ReliabilityBin, ReliabilityMeasured
 
 FEW: Final = 10
 """A bin with fewer samples says little."""
+LEVEL: Final = 5e-5
+"""What is written as 0.00 points."""
 
 
 def calibration(run: Run, cast: Cast, name: str) -> Iterator[Picture]:
@@ -81,6 +83,8 @@ def _title(who: str, full: Sequence[ReliabilityBin], total: int) -> str:
     """Say in which direction confidence and accuracy differ, over all samples, and how far in each bin."""
     gaps = [one.count * (one.confidence - one.accuracy) for one in full]
     mean_gap, error = sum(gaps) / total, sum(map(abs, gaps)) / total
+    if abs(mean_gap) < LEVEL:
+        return f"{who} is as sure as it is right on average (ECE {100 * error:.2f} points)"
     direction = "too sure" if mean_gap > 0 else "not sure enough"
     return f"{who} is {direction} by {abs(100 * mean_gap):.2f} points on average (ECE {100 * error:.2f} points)"
 

@@ -41,9 +41,9 @@ def _gains(runs: Sequence[Run]) -> Iterator[Picture]:
     title = f"Teacher gain at the last cycle: {listed(ends)}"
     by_run = {index: {cycle.cycle: points(cycle.teacher_gain) for cycle in cycles} for index, cycles in found.items()}
     yield Picture(
-        name="overlay-gain",
+        name="overlay--gain",
         title=title,
-        svg=draw("overlay-gain", f"Teacher gain by cycle and run. {title}", paint),
+        svg=draw("overlay--gain", f"Teacher gain by cycle and run. {title}", paint),
         caption="Hold-out accuracy of the cycle's teacher minus that of its best student, in each run.",
         table=Table.of(
             ("cycle", *(runs[index].label for index in by_run)),

@@ -58,8 +58,7 @@ def time_split(run: Run, cast: Cast, name: str) -> Picture | None:
         axes.set_xlabel("time, seconds")
         axes.margins(x=0.02)
 
-    share = _waited(longest) / (sum(_spent(longest)) or 1.0)
-    title = f"{longest.name} waits longest at the barrier: {seconds(_waited(longest))}, {100 * share:.1f} % of its time"
+    title = _title(longest)
     left_out = "" if len(shown) == len(students) else f" Shown are {len(shown)} of {len(students)} students."
     return Picture(
         name=name,
@@ -72,6 +71,14 @@ def time_split(run: Run, cast: Cast, name: str) -> Picture | None:
             for activity in _ACTIVITIES
         ),
     )
+
+
+def _title(longest: Student) -> str:
+    waited = _waited(longest)
+    if not waited:
+        return "Nobody waits at a barrier"
+    share = waited / sum(_spent(longest))
+    return f"{longest.name} waits longest at the barrier: {seconds(waited)}, {100 * share:.1f} % of its time"
 
 
 def _spent(student: Student) -> list[float]:
