@@ -219,6 +219,19 @@ def test_wrong_outputs_are_described(output, message):
     assert "'mine:net'" in str(caught.value)
 
 
+class Remembering(nn.Linear):
+    def get_extra_state(self):
+        return {"scale": 3}
+
+    def set_extra_state(self, state):
+        raise NotImplementedError
+
+
+def test_state_that_no_checkpoint_can_hold_is_refused_at_the_start():
+    with pytest.raises(FactoryError, match=r"model 'mine:net' keeps 0\._extra_state as a dict.*register_buffer"):
+        models.check_output(nn.Sequential(Remembering(3, 10)), torch.rand(2, 3), 10, name="mine:net")
+
+
 def test_a_dictionary_of_inputs_is_passed_as_it_is():
     model = Returns(lambda _, x: x["tokens"].float() @ torch.ones(4, 10) + x["mask"])
     models.check_output(model, {"tokens": torch.ones(2, 4).long(), "mask": torch.zeros(2, 1)}, 10)

@@ -14,6 +14,8 @@ def check_output(
 ) -> None:
     """Run a batch through the network in both modes and check that it returns floating-point logits [B, K].
 
+    All its state must be tensors: nothing else is saved without pickling.
+
     Weights, buffers (BatchNorm's statistics), mode and random state are left as they were.
 
     Args:
@@ -23,7 +25,7 @@ def check_output(
         name: the factory's name for the text of errors; the module's class when not given.
 
     Raises:
-        FactoryError: the network raised, or returned something else; the text says what.
+        FactoryError: the network raised, returned or holds something else; the text says what.
     """
     first = sample_batch if isinstance(sample_batch, Tensor) else next(iter(sample_batch.values()))
     shape = (len(first), num_classes)
@@ -31,6 +33,12 @@ def check_output(
         for training in (False, True):
             model.train(training)
             _check_mode(model, sample_batch, shape, name or type(model).__name__)
+    for key, value in model.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise FactoryError(
+                f"model {name or type(model).__name__!r} keeps {key} as a {type(value).__name__}, which no checkpoint "
+                "can hold; keep it as a tensor, with register_buffer"
+            )
 
 
 def _check_mode(model: nn.Module, batch: Tensor | Mapping[str, Tensor], shape: tuple[int, int], name: str) -> None:
