@@ -46,7 +46,7 @@ class Live:
         after = Sighting(report, now_seconds, now_seconds) if before is None else before.after(report, now_seconds)
         self._sightings[student] = after
 
-    def progress(self, student: str, _: float = 0.0) -> None:
+    def progress(self, student: str) -> None:
         """Note progress that the aggregator saw itself: durable rows, fetched rows, published chunks."""
         if student in self._sightings:
             self._sightings[student] = replace(self._sightings[student], progress_seconds=self._now())

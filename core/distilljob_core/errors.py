@@ -105,7 +105,7 @@ class BadFrame(DistillJobError):
 
 
 class ChecksumMismatch(BadFrame):
-    """The bytes of a block were damaged on the way."""
+    """The bytes of a block, a message or a token were damaged on the way."""
 
 
 class RowsOutOfRange(BadFrame):

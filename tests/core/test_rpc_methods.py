@@ -3,7 +3,6 @@
 from itertools import product
 
 import pytest
-from google.protobuf.message import DecodeError
 
 from distilljob_core.errors import ChecksumMismatch
 from distilljob_core.rpc import aggregator_pb2 as pb
@@ -69,7 +68,7 @@ def test_no_damaged_byte_makes_another_message():
         damaged[position] ^= flip
         try:
             assert deserializer(pb.OpenRequest)(bytes(damaged)).weight == OFFER.weight
-        except (DecodeError, ChecksumMismatch):
+        except ChecksumMismatch:
             continue
 
 
@@ -90,7 +89,6 @@ def test_tokens_travel_with_a_checksum():
     key, text = token_to_metadata(17)
     assert key == TOKEN_METADATA
     assert token_from_metadata(text) == 17
-    assert token_from_metadata("") is None
-    for damaged in (text.replace("17", "16", 1), text[:-1], f"{text}0"):
-        with pytest.raises(ChecksumMismatch, match="was damaged"):
+    for damaged in (text.replace("17", "16", 1), text.replace("-", "m"), text[:-1], f"{text}0", ""):
+        with pytest.raises(ChecksumMismatch, match="not the token that Join gave"):
             token_from_metadata(damaged)

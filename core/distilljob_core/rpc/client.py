@@ -35,7 +35,7 @@ from distilljob_core.rpc import aggregator_pb2 as pb
 from distilljob_core.rpc import messages
 from distilljob_core.rpc.channel import Connection
 from distilljob_core.rpc.methods import METHODS, deserializer, serializer, token_to_metadata
-from distilljob_core.rpc.retry import is_network_failure, retrying, translate
+from distilljob_core.rpc.retry import is_damage, is_network_failure, retrying, translate
 from distilljob_core.rpc.streams import STALL_SECONDS, TeacherStream, UploadStream, publish_file
 from distilljob_core.softlabels.codecs import codec
 from distilljob_core.softlabels.frames import Split, pack, rows_per_frame
@@ -98,10 +98,8 @@ class AggregatorClient:
         """Say where this student is. Made once: when the aggregator is away, the next heartbeat is the retry."""
         try:
             reply = self._unary("Heartbeat", messages.report_to_message(self._token, report))
-        except (Retryable, ChecksumMismatch):  # away, or damaged on the way
-            return Directive.GO_ON
-        except grpc.RpcError as error:
-            if is_network_failure(error):
+        except (Retryable, ChecksumMismatch, grpc.RpcError) as error:
+            if isinstance(error, Retryable) or is_network_failure(error) or is_damage(error):
                 return Directive.GO_ON
             raise
         return Directive(reply.directive)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from xxhash import xxh3_64_intdigest, xxh32_hexdigest
 
 from distilljob_core.errors import ChecksumMismatch
@@ -71,12 +71,15 @@ def deserializer(message: type[Message] | None) -> Callable[[bytes], Any]:
 
 
 def _unsealed(kind: type[Message], data: bytes) -> Message:
-    if not data[-_SEAL_BYTES:].startswith(_CHECKSUM_TAG):
-        return kind.FromString(data)
     content, seal = data[:-_SEAL_BYTES], data[-_SEAL_BYTES:]
-    if seal != _seal(content):
+    if not seal.startswith(_CHECKSUM_TAG):
+        content = data
+    elif seal != _seal(content):
         raise ChecksumMismatch(f"{kind.DESCRIPTOR.name} was damaged on the way")
-    return kind.FromString(content)
+    try:
+        return kind.FromString(content)
+    except DecodeError as error:
+        raise ChecksumMismatch(f"{kind.DESCRIPTOR.name} is no such message, or was damaged on the way") from error
 
 
 def token_to_metadata(token: int) -> tuple[str, str]:
@@ -85,16 +88,16 @@ def token_to_metadata(token: int) -> tuple[str, str]:
     return TOKEN_METADATA, f"{number}-{xxh32_hexdigest(number.encode())}"
 
 
-def token_from_metadata(text: str) -> int | None:
-    """Read a token; None when the text is none. The number alone will do.
+def token_from_metadata(text: str) -> int:
+    """Read a token; the number alone will do.
 
     Raises:
-        ChecksumMismatch: it was damaged on the way.
+        ChecksumMismatch: it was damaged on the way, or never was one.
     """
     number, has_checksum, checksum = text.partition("-")
-    if has_checksum and checksum != xxh32_hexdigest(number.encode()):
-        raise ChecksumMismatch(f"call metadata {TOKEN_METADATA} was damaged on the way")
-    return int(number) if number.isdecimal() else None
+    if not number.isdecimal() or (has_checksum and checksum != xxh32_hexdigest(number.encode())):
+        raise ChecksumMismatch(f"call metadata {TOKEN_METADATA} is not the token that Join gave, as it gave it")
+    return int(number)
 
 
 METHODS: Final = {

@@ -51,11 +51,11 @@ def retrying(stopping: threading.Event, on_retry: Callable[[], None]) -> Retryin
 
 def _may_succeed_later(state: RetryCallState) -> bool:
     error = state.outcome.exception() if state.outcome else None
-    damaged = _is_damage(error) and state.attempt_number <= _MOST_DAMAGED
+    damaged = is_damage(error) and state.attempt_number <= _MOST_DAMAGED
     return isinstance(error, Retryable) or is_network_failure(error) or damaged
 
 
-def _is_damage(error: BaseException | None) -> bool:
+def is_damage(error: BaseException | None) -> bool:
     """Say whether something arrived that could not be read; gRPC calls it INTERNAL where it was the answer."""
     if isinstance(error, grpc.RpcError) and isinstance(error, grpc.Call):
         return error.code() is grpc.StatusCode.INTERNAL
