@@ -22,6 +22,11 @@ def free(pid: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
 
 
+def is_complaint(line: str) -> bool:
+    """Say whether a line tells of a write that failed."""
+    return any(word in line for word in WORDS)
+
+
 def complaints(logs: Path, name: str, since: dict[Path, int]) -> list[str]:
     """Find lines that say so in the logs of a student or the aggregator, written since they had these sizes."""
     found = []
@@ -29,7 +34,7 @@ def complaints(logs: Path, name: str, since: dict[Path, int]) -> list[str]:
         with path.open("rb") as file:
             file.seek(since.get(path, 0))
             text = file.read().decode(errors="replace")
-        found += [f"{path.name}: {line.strip()}" for line in text.splitlines() if any(word in line for word in WORDS)]
+        found += [f"{path.name}: {line.strip()}" for line in text.splitlines() if is_complaint(line)]
     return found
 
 

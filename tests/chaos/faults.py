@@ -13,6 +13,8 @@ from run import ANY_CODE, PATIENCE_SECONDS, Run
 
 END_SECONDS = 60.0
 """How long a process may take to save and leave."""
+SIGNALED = (-signal.SIGKILL, -signal.SIGTERM, 143)
+"""How processes end that were told to."""
 MINIMUM_JUMP_SECONDS = 30.0
 """Of a clock; a smaller one may be the time that passed."""
 
@@ -137,28 +139,32 @@ def network(run: Run, fault: Fault, victim: Victim, landing: Landing) -> None:
 def disk_full(run: Run, fault: Fault, victim: Victim, landing: Landing) -> None:
     """No file of a process may grow beyond a limit, for a while."""
     logs = run.folder / "logs"
-    before, num_lines = disk.sizes(logs), len(run.output)
+    before, num_lines, num_ends = disk.sizes(logs), len(run.output), len(run.exit_codes)
     if victim.name in (RUNNER, AGGREGATOR):
         run.excuses.append(ANY_CODE)
     disk.fill(victim.pid, fault.limit_bytes)
     begun_seconds = time.monotonic()
-
-    def complaints() -> list[str]:
-        if victim.name != RUNNER:
-            return disk.complaints(logs, victim.name, before)
-        told = run.output[num_lines:]
-        return [f"runner: {line.strip()}" for line in told if any(word in line for word in disk.WORDS)]
+    said: list[str] = []
 
     def is_felt() -> bool:
-        return victim.ends_within(0) or bool(complaints())
+        if said:
+            return True
+        if victim.name == RUNNER:
+            said.extend(f"runner: {line.strip()}" for line in run.output[num_lines:] if disk.is_complaint(line))
+            said.extend(f"runner ended with code {code}" for code in run.exit_codes[num_ends:] if code not in SIGNALED)
+        else:
+            said.extend(disk.complaints(logs, victim.name, before))
+            said.extend(run.last_words(victim.name, landing.attempt))
+        if victim.name == AGGREGATOR and (full := run.status().get("storageFull")):
+            said.append(f"/v1/status: storageFull {full}")
+        return bool(said)
 
     def free() -> None:
-        said, ended, seconds = complaints(), victim.ends_within(0), time.monotonic() - begun_seconds
+        landing.landed = is_felt()
         for pid in run.all_pids():
             disk.free(pid)
-        landing.landed = ended or bool(said)
-        first = f"; first of {len(said)} complaints: {said[0][:160]}" if said else ""
-        landing.proof = f"{fault.limit_bytes} bytes a file for {seconds:.1f} s{', it ended' * ended}{first}"
+        first = f"; {said[0][:160]}" if said else ""
+        landing.proof = f"{fault.limit_bytes} bytes a file for {time.monotonic() - begun_seconds:.1f} s{first}"
 
     run.undo_later(fault.amount, free, is_felt)
 

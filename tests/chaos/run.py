@@ -19,7 +19,7 @@ from places import Places
 from processes import AGGREGATOR, RUNNER, Victim, all_of, children_of, open_victim, owner_of, resident_bytes
 from proxy import Proxy
 
-SAMPLE_SECONDS = 0.5
+SAMPLE_SECONDS = 0.25
 MAXIMUM_STARTS = 20
 PATIENCE_SECONDS = 120.0
 """How long something that has been done to a run may take to be felt; a student may have to start first."""
@@ -98,10 +98,10 @@ class Run:
             NotDone: the runner ended in a way that no fault explains, or too often.
         """
         now_seconds = time.monotonic()
-        self._undo_due(now_seconds)
         if now_seconds - self._sampled_seconds >= SAMPLE_SECONDS:
             self._sampled_seconds = now_seconds
             self._sample()
+            self._undo_due(now_seconds)
         assert self._process is not None
         code = self._process.poll()
         if code is None:
@@ -141,6 +141,16 @@ class Run:
         except (OSError, ValueError):
             return None
 
+    def status(self) -> dict[str, Any]:
+        """Ask the aggregator for its table; empty when there is no answer."""
+        try:
+            address = (self.folder / "state" / "http.address").read_text().strip()
+            with urlopen(f"http://{address}/v1/status", timeout=3) as reply:
+                table: dict[str, Any] = json.load(reply)
+        except (OSError, ValueError):
+            return {}
+        return table
+
     def step_clock(self, offset_seconds: float) -> None:
         """Put the wall clock of all processes of the run off."""
         with self._clock.open("r+b") as file:
@@ -162,6 +172,12 @@ class Run:
     def is_done(self, name: str) -> bool:
         """Whether a student has left its terminal record: there is nobody any more to whom anything could be done."""
         return bool(self.state().get("students", {}).get(name, {}).get("standing") == "Done")
+
+    def last_words(self, student: str, attempt: int) -> list[str]:
+        """How the runner saw an attempt fail by itself, which may have had no room for a word of its own."""
+        end = self.state().get("students", {}).get(student, {}).get("last_termination") or {}
+        failed = end.get("attempt") == attempt and end.get("exit_code") not in (None, 0, 137, 143)
+        return [f"runner: attempt {attempt} exited {end['exit_code']}"] if failed else []
 
     def undo_later(self, seconds: float, undo: Callable[[], None], landed: Callable[[], bool] = lambda: True) -> None:
         """Have something undone in so many seconds, or later once it has landed, or at the end of the run."""
