@@ -21,6 +21,8 @@ from proxy import Proxy
 
 SAMPLE_SECONDS = 0.25
 MAXIMUM_STARTS = 20
+LAST_LINES = 12
+"""Of the runner's output, told when it ends for no reason that we know."""
 PATIENCE_SECONDS = 120.0
 """How long something that has been done to a run may take to be felt; a student may have to start first."""
 
@@ -113,7 +115,8 @@ class Run:
         if excuse is not None:
             self.excuses.remove(excuse)
         elif ANY_CODE not in self.excuses:
-            raise NotDone(f"the runner ended with code {code}, which nothing done to it explains")
+            words = " ".join("".join(self.output[-LAST_LINES:]).split())
+            raise NotDone(f"the runner ended with code {code}, which nothing done to it explains: {words}")
         if len(self.exit_codes) >= self.maximum_starts:
             raise NotDone(f"the runner ended {self.maximum_starts} times")
         self.start()
