@@ -4,8 +4,12 @@ import signal
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
 
 from distilljob_core.results import HoldoutAccuracy, StudentSummary, TestAccuracy
+
+settings.register_profile("distilljob", deadline=None)  # a busy machine is slow, not wrong
+settings.load_profile("distilljob")
 
 
 @pytest.fixture(autouse=True, scope="session")

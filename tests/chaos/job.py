@@ -47,7 +47,9 @@ def command(folder: Path, settings: tuple[str, ...] = ()) -> list[str]:
 
 def environment(chaos: dict[str, str]) -> dict[str, str]:
     """The environment of a runner under chaos, which all its children inherit."""
-    own = {key: value for key, value in os.environ.items() if not key.startswith(("DISTILLJOB_", "CHAOS_"))}
+    own = {
+        key: value for key, value in os.environ.items() if not key.startswith(("DISTILLJOB_", "CHAOS_", "COVERAGE_"))
+    }
     path = os.pathsep.join(filter(None, (str(STARTUP), own.get("PYTHONPATH"))))
     return {**own, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **chaos}
 

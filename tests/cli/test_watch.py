@@ -185,7 +185,7 @@ def test_a_damaged_memory_is_bad_input(make_run, capsys):
     folder = make_run(JobState("u"))
     folder.state.write_text("{")
     assert main(["status", str(folder.root)]) == 2
-    assert "state.json" in capsys.readouterr().err
+    assert "state.json" in "".join(capsys.readouterr().err.split())
 
 
 def test_logs_are_found_by_attempt_the_newest_first(make_run, capfdbinary):

@@ -293,7 +293,6 @@ REFUSED = {
     "spec.method.teacher.weights": "BalancedAccuracy",
     "spec.training.compile": "Default",
     "spec.students.0.gpus": 2,
-    "spec.students.0.training.emaDecay": 0.9,
     "spec.students.0.command": ["x"],
     "spec.results.formats": ["Onnx"],
     "spec.pod": {"image": "x"},
