@@ -9,10 +9,8 @@ import disk
 import proxy
 from places import Moment, Place
 from processes import AGGREGATOR, RUNNER, Victim, state_of
-from run import ANY_CODE, PATIENCE_SECONDS, Run
+from run import ANY_CODE, END_SECONDS, PATIENCE_SECONDS, Run
 
-END_SECONDS = 60.0
-"""How long a process may take to save and leave."""
 SIGNALED = (-signal.SIGKILL, -signal.SIGTERM, 143)
 """How processes end that were told to."""
 MINIMUM_JUMP_SECONDS = 30.0

@@ -21,6 +21,8 @@ from proxy import Proxy
 
 SAMPLE_SECONDS = 0.25
 MAXIMUM_STARTS = 20
+PAUSE_SECONDS = END_SECONDS = 60.0
+"""How long a process may take to save and leave; who does not look for longer has been stopped."""
 LAST_LINES = 12
 """Of the runner's output, told when it ends for no reason that we know."""
 PATIENCE_SECONDS = 120.0
@@ -78,7 +80,9 @@ class Run:
         self._undo: list[_Undo] = []
         self.proxy = Proxy(folder / "state" / "grpc.address", self._student_at)
         self._process: subprocess.Popen[str] | None = None
-        self._sampled_seconds = 0.0
+        self.watched_seconds = 0.0
+        """How long this run has been looked at; a driver that was itself stopped did not look."""
+        self._sampled_seconds = time.monotonic()
 
     def start(self) -> None:
         """Give the command."""
@@ -101,6 +105,7 @@ class Run:
         """
         now_seconds = time.monotonic()
         if now_seconds - self._sampled_seconds >= SAMPLE_SECONDS:
+            self.watched_seconds += min(now_seconds - self._sampled_seconds, PAUSE_SECONDS)
             self._sampled_seconds = now_seconds
             self._sample()
             self._undo_due(now_seconds)
