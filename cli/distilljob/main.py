@@ -1,4 +1,4 @@
-"""The program `distilljob`. Its own imports are few, so that Ctrl-C is clean from the first moment."""
+"""The program `distilljob`. Its own imports are few, so that Ctrl-C and SIGTERM are clean from the first moment."""
 
 import signal
 import sys
@@ -11,23 +11,24 @@ from distilljob_core.exit_codes import ExitCode
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, run one command, return its exit code."""
-    with _clean_interrupt():
+    with _clean_end():
         from distilljob.commands import run_command
 
         return run_command(arguments)
 
 
 @contextmanager
-def _clean_interrupt() -> Iterator[None]:
-    """Let Ctrl-C end the program as SIGTERM would, without a traceback; commands may listen for themselves."""
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored by nohup
-        yield
-        return
-    signal.signal(signal.SIGINT, _leave)
+def _clean_end() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the program with one exit code and no traceback; commands may listen themselves."""
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    heard = {number: default for number, default in defaults.items() if signal.getsignal(number) is default}  # nohup
+    for number in heard:
+        signal.signal(number, _leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, default in heard.items():
+            signal.signal(number, default)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -78,7 +78,7 @@ def kill(run: Run, fault: Fault, victim: Victim, landing: Landing) -> None:
 def term(run: Run, fault: Fault, victim: Victim, landing: Landing) -> None:
     """SIGTERM."""
     if victim.name == RUNNER:
-        run.excuses.append(frozenset({-signal.SIGTERM, 143}))  # the former before it has installed its handlers
+        run.excuses.append(frozenset({-signal.SIGTERM, 143}))  # the former before Python runs
     victim.send(signal.SIGTERM)
     _note_end(victim, landing)
 

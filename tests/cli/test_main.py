@@ -82,16 +82,17 @@ from distilljob.main import main
 class Interrupt:
     def find_spec(self, name, *rest):
         if name == {module!r}:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.{number})
 
 sys.meta_path.insert(0, Interrupt())
 sys.exit(main({arguments!r}))
 """
 
 
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("module", ["typer", "distilljob.commands", "distilljob.local.run"])
-def test_ctrl_c_while_it_still_imports_is_a_clean_end(job_file, module):
-    code = IMPORTING.format(module=module, arguments=["run", str(job_file)])
+def test_a_signal_while_it_still_imports_is_a_clean_end(job_file, module, number):
+    code = IMPORTING.format(module=module, number=number, arguments=["run", str(job_file)])
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (143, "")
 

@@ -2,33 +2,29 @@
 
 import os
 import select
-import signal
 import sys
 import termios
 import time
 import tty
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 
 class Keys:
-    """Reads keys within the block; the terminal is left as it was, also on SIGTERM."""
+    """Reads keys within the block; the terminal is left as it was."""
 
     def __init__(self) -> None:
         self._before: list[Any] | None = None
-        self._on_term = signal.getsignal(signal.SIGTERM)
 
     def __enter__(self) -> Self:
         if sys.stdin.isatty():
             self._before = termios.tcgetattr(sys.stdin)
             tty.setcbreak(sys.stdin)
-        signal.signal(signal.SIGTERM, _leave)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        signal.signal(signal.SIGTERM, self._on_term)
         if self._before is not None:
             termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._before)
 
@@ -40,7 +36,3 @@ class Keys:
         if not select.select([sys.stdin], [], [], timeout_seconds)[0]:
             return ""
         return os.read(sys.stdin.fileno(), 1).decode(errors="replace")
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
