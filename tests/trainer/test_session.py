@@ -338,11 +338,11 @@ def test_metrics_show_the_terms_of_the_loss(group):
     assert value("distilljob_trainer_gpu_memory_bytes") == 0
 
 
-def test_the_word_for_kubernetes_fits_its_message(tmp_path, monkeypatch, group):
+def test_the_last_words_go_where_kubernetes_looks_for_them(tmp_path, monkeypatch):
     monkeypatch.setattr(main, "TERMINATION_LOG", tmp_path / "absent")
-    main._leave_word("nobody listens")
+    main._leave_word(ExitCode.SPEC, "nobody listens")
     assert not (tmp_path / "absent").exists()
     (tmp_path / "log").touch()
     monkeypatch.setattr(main, "TERMINATION_LOG", tmp_path / "log")
-    main._leave_word("SpecError: why")
-    assert (tmp_path / "log").read_text() == "SpecError: why"
+    main._leave_word(ExitCode.SPEC, "SpecError: why")
+    assert (tmp_path / "log").read_text() == '{"exitCode":80,"message":"SpecError: why","summary":null}'

@@ -14,13 +14,12 @@ from distilljob_core.errors import DistillJobError, SpecError
 from distilljob_core.exchange import Identity
 from distilljob_core.exit_codes import ExitCode
 from distilljob_core.results import StudentSummary
+from distilljob_core.termination import termination_message
 from distilljob_trainer.leaving import Left, leave_at_once_on_signals, leave_with_parent
 from distilljob_trainer.session import Settings, run_student
 
 TERMINATION_LOG: Final = Path("/dev/termination-log")
-"""Kubernetes shows what is written here in the pod's status, up to 4096 bytes."""
-
-_LEFT_OUT: Final[Mapping[str, object]] = {"cycles": [], "environment": {}, "ensemble": None, "inexact_reasons": []}
+"""Kubernetes makes this file, and shows what is written to it in the pod's status."""
 
 log = structlog.get_logger()
 
@@ -36,10 +35,11 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         summary = run_student(read_settings(arguments, environ))
     except Left as left:
         log.info("left before the end; everything is saved", code=left.code.name)
+        _leave_word(left.code, "left before the end; everything is saved")
         return left.code
     except DistillJobError as error:
         return _give_up(error)
-    _leave_word(_short(summary))
+    _leave_word(ExitCode.DONE, "finished", summary)
     log.info("finished", accuracy=summary.accuracy.last)
     return ExitCode.DONE
 
@@ -103,18 +103,13 @@ def _give_up(error: DistillJobError) -> int:
     log.error("failed", error=text, exit_code=int(error.exit_code))
     text = " ".join(text.split())  # whoever shows the last line of stderr shows all of it
     print(text, file=sys.stderr)
-    _leave_word(text)
+    _leave_word(error.exit_code, text)
     return error.exit_code
 
 
-def _leave_word(text: str) -> None:
+def _leave_word(code: ExitCode, message: str, summary: StudentSummary | None = None) -> None:
     if TERMINATION_LOG.exists():
-        TERMINATION_LOG.write_text(text)
-
-
-def _short(summary: StudentSummary) -> str:
-    """Give the terminal record without its longest parts, so that it fits a termination message."""
-    return summary.model_copy(update=dict(_LEFT_OUT)).model_dump_json(by_alias=True)
+        TERMINATION_LOG.write_text(termination_message(code, message, summary))
 
 
 def _log_as_json(environ: Mapping[str, str]) -> None:
