@@ -12,6 +12,7 @@ PURE: Final = (
     "distilljob_core.reference",
     "distilljob_core.softlabels",
     "distilljob_core.spec",
+    "distilljob_operator.manifests",
     "distilljob_aggregator.ensemble",
     "distilljob_aggregator.rounds",
     "distilljob_trainer.losses",

@@ -3,9 +3,10 @@ import json
 import pytest
 
 from distilljob.job_file import read_job
-from distilljob.local.snapshot import differences, snapshot
+from distilljob.local.snapshot import differences
 from distilljob_core.spec.load import load_job
 from distilljob_core.spec.resolve import resolve_students
+from distilljob_core.spec.snapshot import snapshot
 
 
 def test_the_snapshot_says_the_same_as_the_file_and_its_uid(job_file):

@@ -19,7 +19,7 @@ from distilljob.local.processes import Child, check_installed
 from distilljob.local.runner import Ended, Runner
 from distilljob.local.settings import Device, Settings, settle, to_store
 from distilljob.local.signals import Signals
-from distilljob.local.snapshot import differences, snapshot
+from distilljob.local.snapshot import differences
 from distilljob.local.view import View, open_view
 from distilljob.run_directory.find import read_snapshot
 from distilljob.run_directory.folder import RunFolder, write_json
@@ -34,6 +34,7 @@ from distilljob_core.lifecycle.model import Account, JobState, Standing, Student
 from distilljob_core.spec.base import Problem
 from distilljob_core.spec.job import DistillJob
 from distilljob_core.spec.resolve import resolve_students
+from distilljob_core.spec.snapshot import snapshot
 
 
 def run_local(

@@ -1,24 +1,13 @@
-"""The job as all its processes read it: taken at the first start, and never another one in the same folder."""
+"""A run directory holds one job: what may change from one start to the next, and what makes it another job."""
 
 import json
 from typing import Any, Final
 
-from distilljob_core.spec.base import Problem, dump, merge
+from distilljob_core.spec.base import Problem
 from distilljob_core.spec.job import DistillJob
 
 MUTABLE: Final = ("failurePolicy", "stopAfterCycle", "activeDeadlineSeconds")
 """What may change from one start of the runner to the next, below spec."""
-
-
-def snapshot(job: DistillJob, uid: str) -> dict[str, Any]:
-    """Give the job as plain JSON types with its uid and with today's defaults written out.
-
-    Students stay as they were given: a field that one does not set must not hide the group's.
-    """
-    written_out = job.model_dump(mode="json", by_alias=True, exclude={"status"}, exclude_none=True)
-    tree = merge(written_out, dump(job))
-    tree["metadata"]["uid"] = uid
-    return tree
 
 
 def differences(before: DistillJob, now: DistillJob) -> list[Problem]:

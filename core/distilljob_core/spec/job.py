@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from distilljob_core.spec.base import Name, Part
+from distilljob_core.spec.base import Name, Part, Text
 from distilljob_core.spec.dataset import Dataset
 from distilljob_core.spec.method import Method
 from distilljob_core.spec.pod import Pod
@@ -66,6 +66,8 @@ class Metadata(Part):
 
     name: Name
     """Name of the job."""
+    namespace: Text | None = None
+    """Where it lives in a cluster."""
     uid: str = ""
     """Given by the API server, or by the local runner."""
     annotations: dict[str, Any] = Field(default_factory=dict)
