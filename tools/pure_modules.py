@@ -7,6 +7,7 @@ from typing import Final
 PURE: Final = (
     "distilljob_core.crd",
     "distilljob_core.lifecycle",
+    "distilljob_core.outlook",
     "distilljob_core.plan",
     "distilljob_core.progress",
     "distilljob_core.reference",

@@ -14,7 +14,14 @@ from distilljob_core.artifacts import ENSEMBLE_FILE, RESULT_FILE, EnsembleManife
 from distilljob_core.errors import BadFrame, ChecksumMismatch, ResultsFull, StorageFull, UnknownStudent
 from distilljob_core.exchange import CloseRecord
 from distilljob_core.files import NO_SPACE, sync_directory, write_atomically
-from distilljob_core.results import EnsembleOutcome, RunResult, StudentResult, StudentSummary, best_student
+from distilljob_core.results import (
+    EnsembleOutcome,
+    RunResult,
+    StudentResult,
+    StudentSummary,
+    best_student,
+    teacher_gains,
+)
 from distilljob_core.softlabels.frames import Split
 
 
@@ -159,7 +166,7 @@ def run_result(state: State) -> RunResult:
         inexact_reasons=reasons,
         students=[_student_result(state, summary) for summary in summaries],
         ensemble=_ensemble(summaries, best),
-        teacher_gain=_teacher_gain(summaries),
+        teacher_gain=teacher_gains(summaries),
         best=best,
         seconds=max(0.0, state.finished_seconds - state.started_seconds),
         exchanged_bytes={"up": state.up_bytes, "down": state.down_bytes},
@@ -189,12 +196,3 @@ def _student_result(state: State, summary: StudentSummary) -> StudentResult:
 def _ensemble(summaries: list[StudentSummary], best: str) -> EnsembleOutcome | None:
     """All students measured the same ensemble; the disagreement shown is the best student's."""
     return next(summary.ensemble for summary in summaries if summary.name == best)
-
-
-def _teacher_gain(summaries: list[StudentSummary]) -> list[float]:
-    """By cycle, from the first student that has it: all of them compare the same teacher with the same students."""
-    gains: dict[int, float] = {}
-    for summary in summaries:
-        for outcome in summary.cycles:
-            gains.setdefault(outcome.cycle, outcome.teacher_gain)
-    return [gains[cycle] for cycle in sorted(gains)]

@@ -67,7 +67,7 @@ def schema() -> Schema:
             "kind": {"type": "string", "description": f"Always {KIND}."},
             "metadata": {"type": "object"},
             "spec": structural(DistillJobSpec),
-            "status": structural(DistillJobStatus),
+            "status": _without_defaults(structural(DistillJobStatus)),
         },
     }
     for path, key in _LIST_KEYS.items():
@@ -141,6 +141,16 @@ def _with_default(node: Schema, required: bool) -> Schema:
     """Give optional blocks an empty default, so that the defaults inside them show in `kubectl get -o yaml`."""
     is_block = node.get("type") == "object" and not node.get("nullable") and "default" not in node
     return node | {"default": {}} if is_block and not required else node
+
+
+def _without_defaults(node: Schema) -> Schema:
+    """Leave what is stored as it was written: a status is no wish to be filled in."""
+    made = {key: value for key, value in node.items() if key != "default"}
+    if "items" in made:
+        made["items"] = _without_defaults(made["items"])
+    if "properties" in made:
+        made["properties"] = {name: _without_defaults(below) for name, below in made["properties"].items()}
+    return made
 
 
 def _node(root: Schema, path: str) -> Schema:

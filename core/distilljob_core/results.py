@@ -1,5 +1,6 @@
 """What a run leaves behind, as data: a student's own summary, and result.json made of all of them."""
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -149,6 +150,15 @@ class RunResult(Record):
     """From the aggregator's first start to the last Finish."""
     exchanged_bytes: dict[str, int]
     """Soft-label bytes by direction, up and down."""
+
+
+def teacher_gains(summaries: Iterable[StudentSummary]) -> list[float]:
+    """By cycle, from the first student that has it: all of them compare the same teacher with the same students."""
+    gains: dict[int, float] = {}
+    for summary in summaries:
+        for outcome in summary.cycles:
+            gains.setdefault(outcome.cycle, outcome.teacher_gain)
+    return [gains[cycle] for cycle in sorted(gains)]
 
 
 def best_student(summaries: list[StudentSummary]) -> str:

@@ -1,11 +1,13 @@
 """The status sub-resource: what people and tools read of a DistillJob, and the operator's own memory.
 
-What is shown is derived from the memory and the round table at every write and never read back; a restarted operator
-goes on from `memory` alone. Reasons and phases are plain text here, so that an older CRD never refuses a newer word.
+What is shown is derived from the memory and the round table at every write; a restarted operator goes on from `memory`
+and `conditions` alone. What the table says stays shown while no table can be read, and is no ground to act on. Reasons
+and phases are plain text here, so that an older CRD never refuses a newer word; nothing has a default in the CRD, so
+that what is stored is what was written.
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -33,7 +35,7 @@ class ShownCondition(Shown):
     """Whether it holds."""
     reason: Word
     """Why, in one word; the reference lists them all."""
-    message: Annotated[str, Field(max_length=4096)] = ""
+    message: Annotated[str, Field(max_length=32768)] = ""
     """Why, for people; the scheduler's and kubelet's own words are passed on."""
     last_transition_time: datetime
     """When the status last changed."""
@@ -87,8 +89,9 @@ class ShownStudent(Shown):
 
     name: Word
     """Its name."""
-    phase: Word = "Starting"
-    """What it is doing."""
+    phase: Word = "Queued"
+    """Queued, Starting, Independent, Distilling, Evaluating, Labeling, Uploading, Waiting, Fetching, Publishing,
+    Checkpointing, Ending, BackOff, Parked, NeedsRows, Finished or Dropped."""
     attempt: Count = 0
     """Newest attempt, from 1; 0 = none yet."""
     pod_uid: Annotated[Word, Field(alias="podUID")] = ""
@@ -106,7 +109,7 @@ class ShownStudent(Shown):
     last_termination: ShownTermination | None = None
     """How its last attempt ended."""
     accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Newest hold-out accuracy; test accuracy once it has finished."""
+    """On the hold-out, at the last epoch that was measured; on the test set once it has finished."""
 
 
 class ShownResult(Shown):
@@ -131,8 +134,9 @@ class DistillJobStatus(Shown):
 
     observed_generation: Count = 0
     """The generation of the spec that was last acted on."""
-    phase: Literal["Pending", "Starting", "Training", "Suspended", "Complete", "Failed"] = "Pending"
-    """One word for the column, derived from the conditions; tools should read those."""
+    phase: Word = "Pending"
+    """Invalid, Pending, Starting, Training, Suspending, Suspended, Complete or Failed: one word for the column, derived
+    from the conditions; tools should read those."""
     conditions: Annotated[list[ShownCondition], Field(max_length=16)] = Field(default_factory=list)
     """What holds, what does not, and why."""
     cycle: Count = 0
@@ -148,7 +152,7 @@ class DistillJobStatus(Shown):
     restarts: ShownRestarts = Field(default_factory=ShownRestarts)
     """Replaced attempts of all students."""
     estimated_completion_time: datetime | None = None
-    """When the slowest student will be through, at its present pace."""
+    """When the slowest student will be through, at the pace it has kept so far."""
     result: ShownResult | None = None
     """Once it is complete."""
     students: Annotated[list[ShownStudent], Field(max_length=64)] = Field(default_factory=list)
@@ -156,12 +160,13 @@ class DistillJobStatus(Shown):
     cycle_column: Word = ""
     """Such as 2/4."""
     students_column: Word = ""
-    """Running of wanted, such as 7/8."""
+    """At work or finished, of all that were not dropped, such as 7/8."""
     accuracy_column: Word = ""
-    """Best accuracy so far, in percent."""
+    """Best accuracy on the hold-out so far, the result's on the test set in the end."""
     restarts_total: Count = 0
     """All restarts."""
     slowest_student: Word = ""
     """The student that the others wait for."""
-    memory: dict[str, Any] = Field(default_factory=dict)
-    """What a restarted operator goes on from. Not an interface: it changes with the operator's version."""
+    memory: Annotated[str, Field(max_length=262144)] = ""
+    """What a restarted operator goes on from, as JSON in one text: one line in `kubectl describe`, one entry in the
+    managed fields. Not an interface: it changes with the operator's version."""

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from distilljob.local.picture import Painter, Picture, Row, doing, open_cycle
+from distilljob.local.picture import Painter, Picture, Row
 from distilljob.local.view import LiveView, PlainView, open_view, render
 from distilljob_core.lifecycle.model import Ending, EndReason, JobState, Manner, Standing, StudentState
 from distilljob_core.phases import StudentPhase
@@ -97,12 +97,12 @@ def test_a_picture_keeps_the_last_table_that_could_be_read(job_file):
     from distilljob.job_file import read_job
 
     painter = Painter(read_job(job_file).job, 100.0)
-    state = JobState("u", {"mlp": StudentState(Standing.LIVE, attempt=1)})
+    state = JobState("u", {"mlp": StudentState(Standing.LIVE, attempt=1)}, active_since_seconds=100.0)
     painter.picture(state, table(), 110.0)
     later = painter.picture(state, table(epoch=4.0), 120.0)
     blind = painter.picture(state, None, 121.0)
     assert (later.cycle, later.cycles, later.elapsed_seconds) == (2, 2, 20.0)
-    assert later.rows[0].eta_seconds == 4.0 * 10.0 / 2.0
+    assert later.rows[0].eta_seconds == 4.0 * 20.0 / 4.0
     assert later.rows[0].accuracy == 0.9
     assert blind.rows[0].epoch == 4.0
 
@@ -114,16 +114,6 @@ def test_a_student_that_comes_back_shows_no_speed_of_its_dead_attempt(job_file):
     row = Painter(read_job(job_file).job, 0.0).picture(state, table(last_progress_timestamp_seconds=1.0), 1.0).rows[0]
     assert (row.doing, row.epoch, row.accuracy) == ("Starting", 2.0, 0.9)
     assert (row.samples_per_second, row.eta_seconds, row.silent_seconds) == (0.0, None, None)
-
-
-def test_the_open_cycle_is_the_one_after_the_last_close_unless_that_was_the_last():
-    closes = [
-        CloseView(cycle=k, split="train", contributors=["mlp"], weights=[1], missing=[], last=k == 2) for k in (1, 2)
-    ]
-    tables = [table().model_copy(update={"closes": closes[:number]}) for number in (0, 1, 2)]
-    assert [open_cycle(seen, 5) for seen in tables] == [1, 2, 2]
-    assert open_cycle(None, 5) == 1
-    assert open_cycle(table(), 1) == 1
 
 
 def test_before_the_first_join_a_student_is_starting(job_file):
@@ -149,5 +139,8 @@ def test_before_the_first_join_a_student_is_starting(job_file):
         (StudentState(Standing.LIVE, 1, ending=Ending(1, EndReason.HANG, Manner.GRACEFUL, 0.0)), "Ending"),
     ],
 )
-def test_what_a_student_does_is_one_word(student, word):
-    assert doing(student, table().students[0], 100.0) == word
+def test_what_a_student_does_is_one_word(job_file, student, word):
+    from distilljob.job_file import read_job
+
+    shown = Painter(read_job(job_file).job, 0.0).picture(JobState("u", {"mlp": student}), table(), 100.0)
+    assert shown.rows[0].doing == word

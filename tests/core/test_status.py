@@ -4,7 +4,7 @@ import json
 from dataclasses import fields
 
 from distilljob_core.conditions import ConditionType, Reason
-from distilljob_core.lifecycle.model import Account, JobState, Restarts, StudentState, state_from_json, state_to_json
+from distilljob_core.lifecycle.model import JobState, Restarts, StudentState, state_to_json
 from distilljob_core.status import DistillJobStatus, ShownCondition, ShownRestarts, ShownStudent
 
 
@@ -39,14 +39,6 @@ def test_every_word_fits():
 
 def test_restarts_are_shown_by_the_causes_that_are_counted():
     assert set(ShownRestarts.model_fields) == {field.name for field in fields(Restarts)}
-
-
-def test_the_memory_survives_the_status():
-    student = StudentState(attempt=3, account=Account(spent=2), backoff_until_seconds=1234.5)
-    state = JobState("uid", {"a": student}, started_seconds=1.0)
-    status = DistillJobStatus(memory=state_to_json(state))
-    again = DistillJobStatus.model_validate(stored(status))
-    assert state_from_json(again.memory) == state
 
 
 def test_the_memory_of_a_large_job_stays_small():

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from distilljob_core.lifecycle.model import JobState, Restarts, Standing, StudentState
+from distilljob_core.lifecycle.deadlines import active_seconds
+from distilljob_core.lifecycle.model import JobState, Restarts, StudentState
+from distilljob_core.outlook import BACK_OFF, doing, open_cycle, seconds_left
 from distilljob_core.round_table import RoundTable, StudentView
 from distilljob_core.spec.job import DistillJob
 
@@ -60,12 +62,11 @@ class Picture:
 
 
 class Painter:
-    """Makes pictures; remembers where each student's attempt was first seen, to tell its pace."""
+    """Makes pictures; remembers the newest table that could be read."""
 
     def __init__(self, job: DistillJob, began_seconds: float) -> None:
         self._job = job
         self._began_seconds = began_seconds
-        self._first: dict[str, tuple[int, float, float]] = {}
         self._table: RoundTable | None = None
 
     def picture(
@@ -83,18 +84,17 @@ class Painter:
             stop_after_cycle=stop_after_cycle,
             elapsed_seconds=now_seconds - self._began_seconds,
             restarts=sum(student.restarts.total for student in state.students.values()),
-            rows=tuple(
-                self._row(name, student, views.get(name), now_seconds) for name, student in state.students.items()
-            ),
+            rows=tuple(self._row(name, state, views.get(name), now_seconds) for name in state.students),
         )
 
-    def _row(self, name: str, student: StudentState, view: StudentView | None, now_seconds: float) -> Row:
+    def _row(self, name: str, state: JobState, view: StudentView | None, now_seconds: float) -> Row:
+        student = state.students[name]
         if view is None or not view.ever_joined or self._table is None:
-            return Row(name, doing(student, None, now_seconds), student.attempt, student.restarts)
+            return Row(name, _word(student, None, now_seconds), student.attempt, student.restarts)
         summary, is_current = view.summary, view.attempt >= student.attempt
         return Row(
             name=name,
-            doing=doing(student, view, now_seconds),
+            doing=_word(student, view, now_seconds),
             attempt=student.attempt,
             restarts=student.restarts,
             cycle=view.cycle,
@@ -103,30 +103,16 @@ class Painter:
             loss=view.loss,
             accuracy=view.accuracy.get("test") if summary is None else summary.accuracy.last,
             samples_per_second=view.samples_per_second if summary is None and is_current else 0.0,
-            eta_seconds=self._eta(view, now_seconds) if is_current else None,
+            eta_seconds=_eta_seconds(view, active_seconds(state, now_seconds)) if is_current else None,
             rows_durable=view.rows_durable,
             rows_total=view.rows_total,
             barrier_seconds=view.barrier_seconds,
             silent_seconds=_age_seconds(self._table, view) if is_current else None,
         )
 
-    def _eta(self, view: StudentView, now_seconds: float) -> float | None:
-        first = self._first.get(view.name)
-        if first is None or first[0] != view.attempt:
-            first = self._first[view.name] = (view.attempt, now_seconds, view.epoch)
-        _, began_seconds, began_epoch = first
-        covered, left = view.epoch - began_epoch, view.planned_epochs - view.epoch
-        if covered <= 0 or left <= 0 or view.summary is not None:
-            return None
-        return left * (now_seconds - began_seconds) / covered
 
-
-def open_cycle(table: RoundTable | None, cycles: int) -> int:
-    """Number the training cycle that is open, or the last one there was."""
-    closes = [close for close in table.closes if close.split == "train"] if table else []
-    if not closes:
-        return 1
-    return closes[-1].cycle if closes[-1].last else min(cycles, closes[-1].cycle + 1)
+def _eta_seconds(view: StudentView, active_seconds: float) -> float | None:
+    return seconds_left(view, view.planned_epochs, active_seconds) or None
 
 
 def _age_seconds(table: RoundTable, view: StudentView) -> float | None:
@@ -136,17 +122,8 @@ def _age_seconds(table: RoundTable, view: StudentView) -> float | None:
     return max(0.0, table.clock_timestamp_seconds - view.last_progress_timestamp_seconds)
 
 
-def doing(student: StudentState, view: StudentView | None, now_seconds: float) -> str:
-    """Say in a word what a student does."""
-    if student.standing is Standing.DONE:
-        return "Finished"
-    if student.standing is Standing.IDLE:
-        wait_seconds = (student.backoff_until_seconds or now_seconds) - now_seconds
-        return f"Back-off {wait_seconds:.0f}s" if wait_seconds > 0 else "Queued"
-    if student.standing is not Standing.LIVE:
-        return student.standing.value
-    if student.ending is not None and student.ending.attempt == student.attempt:
-        return "Ending"
-    if view is None or view.attempt < student.attempt:
-        return "Starting"
-    return view.phase.value
+def _word(student: StudentState, view: StudentView | None, now_seconds: float) -> str:
+    word = doing(student, view, now_seconds)
+    if word != BACK_OFF:
+        return word
+    return f"Back-off {(student.backoff_until_seconds or now_seconds) - now_seconds:.0f}s"

@@ -90,12 +90,12 @@ def close(world: World, draft: Draft, name: str, seen: AttemptSeen | None) -> Dr
     )
 
 
-def cut_message(text: str) -> str:
+def cut_message(text: str, max_characters: int = MESSAGE_CHARACTERS) -> str:
     """Put a text on one line; a longer one than is kept ends at a space: half an address leads nowhere."""
     line = " ".join(text.split())
-    if len(line) <= MESSAGE_CHARACTERS:
+    if len(line) <= max_characters:
         return line
-    room = MESSAGE_CHARACTERS - len(ELLIPSIS)
+    room = max_characters - len(ELLIPSIS)
     space = line.rfind(" ", 0, room + 1)
     return line[: space if space > 0 else room] + ELLIPSIS
 
