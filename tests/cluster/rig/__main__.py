@@ -20,24 +20,20 @@ def main() -> int:
     wanted = parser.parse_args()
     begun_seconds = time.monotonic()
     try:
-        plane = ControlPlane(nodes={"large": wanted.nodes, "small": 1, "plain": 2})
-        plane.start()
+        with ControlPlane(nodes={"large": wanted.nodes, "small": 1, "plain": 2}) as plane:
+            plane.install_crds(ROOT / "deploy/crds")
+            kubeconfig = plane.kubeconfig()
+            if wanted.kubeconfig:
+                wanted.kubeconfig.write_bytes(kubeconfig.read_bytes())
+                kubeconfig = wanted.kubeconfig
+            print(f"ready after {time.monotonic() - begun_seconds:.1f} s; Ctrl-C ends it; logs in {plane.folder}")
+            print(f"export KUBECONFIG={kubeconfig}\nalias kubectl={program('kubectl')}", flush=True)
+            signal.pause()
     except RigError as error:
         print(error, file=sys.stderr)
         return 1
-    try:
-        plane.kubectl("apply", "--server-side", "-f", str(ROOT / "deploy/crds"))
-        kubeconfig = plane.kubeconfig()
-        if wanted.kubeconfig:
-            wanted.kubeconfig.write_bytes(kubeconfig.read_bytes())
-            kubeconfig = wanted.kubeconfig
-        print(f"ready after {time.monotonic() - begun_seconds:.1f} s; Ctrl-C ends it; logs in {plane.folder}")
-        print(f"export KUBECONFIG={kubeconfig}\nalias kubectl={program('kubectl')}", flush=True)
-        signal.pause()
     except KeyboardInterrupt:
         return 0
-    finally:
-        plane.stop()
     return 0
 
 

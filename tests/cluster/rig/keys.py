@@ -16,7 +16,6 @@ USERS = {
     "operator": "",
     "system:kube-controller-manager": "",
     "system:kube-scheduler": "",
-    "kwok": "system:masters",
 }
 """User -> group. `operator` may do nothing until a test grants it something."""
 SERVER_NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")

@@ -52,7 +52,11 @@ initContainerStatuses:
   containerID: {{{{ printf "rig://%s/%s" $uid .name | Quote }}}}
   ready: true
   state:
-    terminated: {{exitCode: 0, reason: Completed, startedAt: {{{{ $now | Quote }}}}, finishedAt: {{{{ $now | Quote }}}}}}
+    terminated:
+      exitCode: 0
+      reason: Completed
+      startedAt: {{{{ $now | Quote }}}}
+      finishedAt: {{{{ $now | Quote }}}}
 {{{{ end }}}}
 containerStatuses:
 {{{{ range .spec.containers }}}}{_CONTAINER}
@@ -197,3 +201,15 @@ def stages() -> str:
         _stage("volume-delete", "PersistentVolume", [_LIVE, ours, '.status.phase == "Released"'], {"delete": True}),
     ]
     return "---\n".join(json.dumps(stage) + "\n" for stage in written)
+
+
+def storage_class() -> dict[str, Any]:
+    """Return the default class, whose claims get a volume at once; the controller manager binds it."""
+    metadata = {"name": STORAGE_CLASS, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}
+    return {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": metadata,
+        "provisioner": PROVISIONER,
+        "volumeBindingMode": "Immediate",
+    }

@@ -1,0 +1,63 @@
+"""Fixtures of a real control plane with fake nodes: one per worker, a namespace per test."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rig.api import NAMESPACES, SERVICE_ACCOUNTS, Api
+from rig.build import RigError, binaries
+from rig.cluster import Cluster
+from rig.control_plane import ControlPlane
+
+CRDS = Path(__file__).resolve().parents[2] / "deploy/crds"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what is missing before any test's clock runs."""
+    needed = any("control_plane" in getattr(item, "fixturenames", ()) for item in session.items)
+    if needed and not session.config.option.collectonly:
+        try:
+            binaries()
+        except RigError as error:
+            pytest.exit(str(error), returncode=1)
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[Cluster]:
+    """Give a control plane of this worker's own, or the cluster that DISTILLJOB_TEST_KUBECONFIG names."""
+    existing = os.environ.get("DISTILLJOB_TEST_KUBECONFIG")
+    with Cluster(Path(existing)) if existing else ControlPlane() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def crd(control_plane: Cluster) -> None:
+    """Install the custom resource."""
+    control_plane.install_crds(CRDS)
+
+
+@pytest.fixture
+async def api(control_plane: Cluster) -> AsyncIterator[Api]:
+    """Give the administrator's client."""
+    async with Api(control_plane.kubeconfig()) as client:
+        yield client
+
+
+@pytest.fixture
+async def namespace(api: Api, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """Give a namespace of the test's own; nobody waits for its end."""
+    short = request.node.name.partition("[")[0].removeprefix("test_").replace("_", "-")[:40].strip("-").lower()
+    name = f"{short}-{secrets.token_hex(3)}"
+    await api.create(NAMESPACES, {"metadata": {"name": name}})
+    await api.until(SERVICE_ACCOUNTS, bool, name, name="default")  # pods are refused before it is there
+    yield name
+    await api.delete(NAMESPACES, name)
+
+
+@pytest.fixture
+def kubectl(control_plane: Cluster) -> Callable[..., str]:
+    """Run the binary's own kubectl: `kubectl("get", "pods", "-n", namespace, user="admin", stdin=None)`."""
+    return control_plane.kubectl
