@@ -1,0 +1,143 @@
+"""The operator's metrics. Jobs are read from the store at each scrape, so no series outlives its job."""
+
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from distilljob_core.lifecycle.model import Cause
+from distilljob_operator.jobs import Jobs
+
+_WORK_SECONDS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
+_REPLACEMENT_SECONDS: Final = (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800)
+_PHASES: Final = ("Invalid", "Pending", "Starting", "Training", "Suspending", "Suspended", "Complete", "Failed")
+
+
+class OperatorMetrics:
+    """What is counted while it happens."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.reconcile_seconds = Histogram(
+            "distilljob_operator_reconcile_seconds",
+            "One look at one job, with everything that was done about it.",
+            buckets=_WORK_SECONDS,
+            registry=self.registry,
+        )
+        self.reconciles = Counter(
+            "distilljob_operator_reconciles",
+            "Looks at jobs: done, put off by an answer of the API server, or failed by a mistake of ours.",
+            ["result"],
+            registry=self.registry,
+        )
+        self.api_requests = Counter(
+            "distilljob_operator_api_requests",
+            "Requests to the API server; code 0 = no answer.",
+            ["verb", "resource", "code"],
+            registry=self.registry,
+        )
+        self.api_seconds = Histogram(
+            "distilljob_operator_api_request_seconds",
+            "Time until the API server answered.",
+            ["verb"],
+            buckets=_WORK_SECONDS,
+            registry=self.registry,
+        )
+        self.restarts = Counter(
+            "distilljob_operator_restarts",
+            "Attempts of students that were replaced, by cause.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.replacement_seconds = Histogram(
+            "distilljob_operator_replacement_seconds",
+            "From seeing that an attempt failed to having created the next one, back-off included.",
+            buckets=_REPLACEMENT_SECONDS,
+            registry=self.registry,
+        )
+        self.progress_errors = Counter(
+            "distilljob_operator_progress_errors",
+            "Readings of progress that failed.",
+            ["source"],
+            registry=self.registry,
+        )
+        self.events_dropped = Counter(
+            "distilljob_operator_events_dropped", "Events that nobody will read.", ["reason"], registry=self.registry
+        )
+        self.loop_lag_seconds = Gauge(
+            "distilljob_operator_loop_lag_seconds",
+            "Longest time within the last minute that a task of the process was kept waiting.",
+            registry=self.registry,
+        )
+        for cause in Cause:
+            self.restarts.labels(cause)
+        for result in ("done", "put_off", "failed"):
+            self.reconciles.labels(result)
+
+    def on_request(self, verb: str, resource: str, code: int, seconds: float) -> None:
+        """Count one request to the API server."""
+        self.api_requests.labels(verb, resource, str(code)).inc()
+        self.api_seconds.labels(verb).observe(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Where the rest is read at each scrape."""
+
+    queue_depth: Callable[[], int] = lambda: 0
+    watch_ages_seconds: Callable[[], Mapping[str, float]] = dict
+    progress_age_seconds: Callable[[], float | None] = lambda: None
+    is_leading: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True, slots=True)
+class StateCollector(Collector):
+    """Jobs, queue and watches as they are now."""
+
+    jobs: Jobs
+    readings: Readings = field(default_factory=Readings)
+
+    def describe(self) -> Iterator[Metric]:
+        """Promise nothing, so that registering does not collect."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Read everything once."""
+        yield from self._jobs()
+        depth = self.readings.queue_depth()
+        yield GaugeMetricFamily("distilljob_operator_queue_depth", "Jobs that wait for a worker.", value=depth)
+        leading = self.readings.is_leading()
+        yield GaugeMetricFamily("distilljob_operator_leading", "1 while this process holds the Lease.", value=leading)
+        ages = GaugeMetricFamily(
+            "distilljob_operator_watch_age_seconds",
+            "Time since the watch of that kind last gave a sign of life.",
+            labels=["kind"],
+        )
+        for kind, seconds in self.readings.watch_ages_seconds().items():
+            ages.add_metric([kind], seconds)
+        yield ages
+        staleness = GaugeMetricFamily(
+            "distilljob_operator_progress_age_seconds",
+            "Age of the oldest newest reading of progress, of all jobs that are read.",
+        )
+        if (age := self.readings.progress_age_seconds()) is not None:
+            staleness.add_metric([], age)
+        yield staleness
+
+    def _jobs(self) -> Iterator[Metric]:
+        infos = GaugeMetricFamily(
+            "distilljob_job_info", "1 for each DistillJob that there is.", labels=["namespace", "name", "uid"]
+        )
+        phases = GaugeMetricFamily("distilljob_operator_jobs", "DistillJobs by phase.", labels=["phase"])
+        tally: Tally[str] = Tally()
+        for record in self.jobs:
+            infos.add_metric([*record.key, record.uid], 1)
+            tally[record.body.get("status", {}).get("phase", "Pending")] += 1
+        for phase in _PHASES:
+            phases.add_metric([phase], tally[phase])
+        yield infos
+        yield phases
