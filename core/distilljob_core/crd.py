@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from distilljob_core.spec.frozen import FREEZES
 from distilljob_core.spec.job import API_GROUP, API_VERSION, KIND, DistillJobSpec
 from distilljob_core.spec.rules import RULES
 from distilljob_core.status import DistillJobStatus
@@ -75,6 +76,8 @@ def schema() -> Schema:
     for rule in RULES:
         validation = {"rule": rule.cel, "message": rule.message, "fieldPath": rule.field_path}
         _node(root, rule.at).setdefault("x-kubernetes-validations", []).append(validation)
+    freezes = [{"rule": freeze.cel, "message": freeze.message, "fieldPath": freeze.field_path} for freeze in FREEZES]
+    root["x-kubernetes-validations"] += freezes
     return root
 
 
@@ -138,9 +141,15 @@ def _convert_union(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> S
 
 
 def _with_default(node: Schema, required: bool) -> Schema:
-    """Give optional blocks an empty default, so that the defaults inside them show in `kubectl get -o yaml`."""
-    is_block = node.get("type") == "object" and not node.get("nullable") and "default" not in node
-    return node | {"default": {}} if is_block and not required else node
+    """Give optional blocks a default, so that the defaults inside them show in `kubectl get -o yaml`.
+
+    It is written out whole: the API server holds a default against the rules before it fills in what is below.
+    """
+    is_block = node.get("type") == "object" and not node.get("nullable")
+    if required or not is_block:
+        return node
+    below = node.get("properties", {}).items()
+    return node | {"default": {name: field["default"] for name, field in below if "default" in field}}
 
 
 def _without_defaults(node: Schema) -> Schema:

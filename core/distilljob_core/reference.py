@@ -98,7 +98,8 @@ def _fields(node: Mapping[str, Any], path: str) -> Iterator[tuple[str, str, str,
         here = f"{path}.{name}".removeprefix(".")
         if not here.startswith("spec"):
             continue
-        default = json.dumps(below["default"]) if below.get("default", {}) != {} else ""
+        is_value = "properties" not in below and below.get("default", {}) != {}
+        default = json.dumps(below["default"]) if is_value else ""
         text = below.get("description", "").replace("\n", " ").replace("|", "\\|")
         text += f" Same fields as {SAME_SHAPE_AS[here]}." if here in SAME_SHAPE_AS else ""
         yield here, _type(below), f"`{default}`" if default else "", text

@@ -8,6 +8,7 @@ import pytest
 from distilljob_core.conditions import Reason
 from distilljob_core.crd import crd, schema
 from distilljob_core.reference import field_reference
+from distilljob_core.spec.frozen import FREEZES
 from distilljob_core.spec.kubectl_yaml import resolve_scalar
 from distilljob_core.spec.load import load_job
 from distilljob_core.spec.rules import RULES
@@ -85,15 +86,13 @@ def test_every_field_is_described():
     ]
 
 
-def test_every_list_and_text_of_the_spec_is_bounded():
+def test_every_list_and_text_is_bounded():
     """CEL rules walk them; unbounded ones exceed the API server's cost limit."""
     for path, node in NODES.items():
-        if not path.startswith("spec"):
-            continue
         if node.get("type") == "array":
             assert "maxItems" in node, path
-        if node.get("type") == "string" and "enum" not in node:
-            assert "maxLength" in node or "pattern" in node, path
+        if node.get("type") == "string" and path not in ("apiVersion", "kind"):
+            assert {"enum", "maxLength", "pattern", "format"} & set(node), path
 
 
 def test_no_enum_value_is_a_yaml_boolean_or_number():
@@ -116,9 +115,10 @@ def test_defaults_fit_their_own_schema():
             assert node.get("minimum", node["default"]) <= node["default"] <= node.get("maximum", node["default"]), path
 
 
-def test_nested_defaults_show_because_optional_blocks_default_to_empty():
-    assert NODES["spec.method"]["default"] == {}
-    assert NODES["spec.method.ramp"]["default"] == {}
+def test_a_blocks_default_holds_those_below_because_rules_see_it_as_it_is_written():
+    assert NODES["spec.method"]["default"]["ramp"] == NODES["spec.method.ramp"]["default"]
+    assert NODES["spec.method.ramp"]["default"] == {"kind": "Linear", "unit": "Epoch"}
+    assert NODES["spec.pod"]["default"] == {}
     assert "default" not in NODES["spec.dataset"]
 
 
@@ -131,11 +131,16 @@ def test_a_students_overrides_carry_no_defaults():
 
 def test_every_rule_stands_in_the_schema_with_message_and_field():
     found = [(path, rule) for path, node in NODES.items() for rule in node.get("x-kubernetes-validations", ())]
-    assert len(found) == len(RULES)
+    assert len(found) == len(RULES) + len(FREEZES)
     for path, rule in found:
         assert rule["message"]
         target = f"{path}{rule['fieldPath']}".removeprefix(".")
         assert target in NODES, target
+
+
+def test_nothing_of_the_status_has_a_default():
+    """What is stored must be what was written, or it would be written again and again."""
+    assert [path for path, node in NODES.items() if path.startswith("status") and "default" in node] == []
 
 
 def test_rules_speak_of_fields_that_exist_where_they_stand():
