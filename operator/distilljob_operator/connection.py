@@ -1,6 +1,7 @@
 """The way to one API server: its address, credentials that stay fresh, TLS, connections that are kept alive."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -109,12 +110,14 @@ async def connect(kubeconfig: Path | None = None, context: str | None = None) ->
 
 
 async def _load(configuration: Configuration, kubeconfig: Path | None, context: str | None) -> KubeConfigLoader | None:
-    default = _default_kubeconfig_exists()
+    default = _exists(KUBE_CONFIG_DEFAULT_LOCATION)
     try:
         if kubeconfig is None and context is None and not default:
             load_incluster_config(configuration)
             return None
-        file = str(kubeconfig) if kubeconfig else None
+        file = str(kubeconfig) if kubeconfig else KUBE_CONFIG_DEFAULT_LOCATION
+        if not _exists(file):
+            raise ConfigException("there is no such file")
         loader: KubeConfigLoader = await load_kube_config(file, context, configuration, persist_config=False)
         return loader
     except (ConfigException, OSError, YAMLError, TypeError) as error:
@@ -122,8 +125,8 @@ async def _load(configuration: Configuration, kubeconfig: Path | None, context: 
         raise NoCluster(f"no way to a cluster: {tried}: {error}. Give --kubeconfig FILE, or set KUBECONFIG") from error
 
 
-def _default_kubeconfig_exists() -> bool:
-    return any(Path(path).expanduser().exists() for path in KUBE_CONFIG_DEFAULT_LOCATION.split(":") if path)
+def _exists(files: str) -> bool:
+    return any(Path(path).expanduser().exists() for path in files.split(os.pathsep) if path)
 
 
 async def _stay_fresh(loader: KubeConfigLoader, configuration: Configuration) -> None:

@@ -117,11 +117,19 @@ def error_from(code: int, answer: dict[str, Any], retry_after: str | None = None
     details = answer.get("details") or {}
     seconds = retry_after if retry_after is not None and retry_after.isdecimal() else details.get("retryAfterSeconds")
     reason = answer.get("reason") or f"Status{code}"
-    kind = Unavailable if code >= 500 else _BY_STATUS.get(code, ApiError)
-    return (AlreadyExists if reason == "AlreadyExists" else kind)(
+    causes = details.get("causes") or ()
+    return _kind(code, reason, {cause.get("field") for cause in causes})(
         code,
         reason,
         answer.get("message") or f"status {code}",
         retry_after_seconds=float(seconds) if seconds else None,
-        causes=frozenset(cause.get("reason", "") for cause in details.get("causes") or ()),
+        causes=frozenset(cause.get("reason", "") for cause in causes),
     )
+
+
+def _kind(code: int, reason: str, fields: set[str]) -> type[ApiError]:
+    if reason == "AlreadyExists":
+        return AlreadyExists
+    if "metadata.uid" in fields:
+        return Conflict  # a merge patch for another object of that name is called invalid, a replacement is not
+    return Unavailable if code >= 500 else _BY_STATUS.get(code, ApiError)
