@@ -22,6 +22,8 @@ MOUNT_CHECKPOINTS: Final = "/checkpoints"
 MOUNT_STATE: Final = "/state"
 MOUNT_RESULTS: Final = "/results"
 MOUNT_TLS: Final = "/var/run/distilljob/tls"
+MOUNT_SCRATCH: Final = "/tmp"  # noqa: S108 - a volume of the pod's own
+MOUNT_SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108
 
 SPEC_FILE_NAME: Final = "job.json"
 """The snapshot of the DistillJob that every process reads."""
@@ -39,6 +41,8 @@ LABEL_UID: Final = "distilljob.dev/uid"
 LABEL_ROLE: Final = "distilljob.dev/role"
 LABEL_STUDENT: Final = "distilljob.dev/student"
 LABEL_ATTEMPT: Final = "distilljob.dev/attempt"
+ANNOTATION_DIGEST: Final = "distilljob.dev/digest"
+"""Of the manifest that an object was made of."""
 
 
 def student_attempt(job: str, student: str, attempt: int) -> str:

@@ -286,17 +286,13 @@ def test_a_kept_rule_passes(changes):
 
 
 REFUSED = {
-    "spec.dataset.volume": {"persistentVolumeClaim": {"claimName": "x"}},
     "spec.dataset.name": "imagenet",
     "spec.method.softLabels.codec": "Log8",
     "spec.method.stop.kind": "Plateau",
     "spec.method.teacher.weights": "BalancedAccuracy",
     "spec.training.compile": "Default",
     "spec.students.0.gpus": 2,
-    "spec.students.0.command": ["x"],
     "spec.results.formats": ["Onnx"],
-    "spec.pod": {"image": "x"},
-    "spec.security.tls": "Disabled",
 }
 
 

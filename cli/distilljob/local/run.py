@@ -32,6 +32,7 @@ from distilljob_core.files import write_atomically
 from distilljob_core.lifecycle.deadlines import stop_clock
 from distilljob_core.lifecycle.model import Account, JobState, Standing, StudentState
 from distilljob_core.spec.base import Problem
+from distilljob_core.spec.cluster import local_problems
 from distilljob_core.spec.job import DistillJob
 from distilljob_core.spec.resolve import resolve_students
 from distilljob_core.spec.snapshot import snapshot
@@ -94,6 +95,8 @@ def run_job(
         Stopped: a signal came; the same call goes on.
         CommandError: something the user gave is wrong or missing; nothing was started.
     """
+    if problems := list(local_problems(given.job)):
+        raise BadInput(f"{given.job.metadata.name} cannot run on one machine", problems)
     check_installed()
     folder = run_folder(given, output)
     folder.check_usable()

@@ -7,7 +7,6 @@ from typing import Any, Final
 from distilljob_core.spec.base import Problem
 
 UNSUPPORTED: Final[Mapping[str, tuple[Any, ...]]] = {
-    "dataset.volume": (None,),
     "method.teacher.weights": ("Accuracy", "Uniform"),
     "method.teacher.minimumGain": (None,),
     "method.softLabels.codec": ("Float16",),
@@ -19,23 +18,11 @@ UNSUPPORTED: Final[Mapping[str, tuple[Any, ...]]] = {
     "students[].training.compile": ("Disabled",),
     "students[].initialWeights": (None,),
     "students[].gpus": (0, 1),
-    "students[].pod": ({},),
-    "students[].command": ([],),
-    "aggregator.storage": (None,),
-    "aggregator.pod": ({},),
-    "checkpoints.storage": (None,),
-    "checkpoints.retention": ("Delete",),
-    "results.storage": (None,),
     "results.formats": (["Safetensors"],),
-    "results.retention": ("Retain",),
     "failurePolicy.nodeLost.forceDeleteAfterSeconds": (None,),
     "ttlSecondsAfterFinished": (None,),
     "cleanupPolicy": ("Running",),
     "suspend": (False,),
-    "security.tls": ("OperatorManaged",),
-    "security.tlsSecretName": (None,),
-    "security.networkPolicy": (True,),
-    "pod": ({},),
 }
 """Path below spec -> the values that are supported so far. `[]` stands for every item of a list."""
 

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from distilljob_core import names
 from distilljob_core.plan import Places, aggregator_process
+from distilljob_core.spec.cluster import OWN_VOLUMES
 from distilljob_core.spec.job import DistillJob
 from distilljob_operator.manifests import resources
 from distilljob_operator.manifests.objects import Manifest, labels, metadata, role_identity
@@ -62,7 +63,7 @@ def _mounts(job: DistillJob) -> list[Mount]:
     # One volume of both, and no subPath: Kubernetes renews only whole volumes when a ConfigMap changes.
     sources = (names.spec_config_map(name, uid), names.control_config_map(name))
     config: Manifest = {
-        "name": "config",
+        "name": f"{OWN_VOLUMES}config",
         "projected": {"sources": [{"configMap": {"name": source}} for source in sources]},
     }
     return [

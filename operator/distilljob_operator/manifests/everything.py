@@ -13,19 +13,20 @@ from distilljob_operator.manifests.settings import Images
 from distilljob_operator.manifests.storage import claims
 
 
-def everything(job: DistillJob, images: Images, certificates: Mapping[str, bytes]) -> list[Manifest]:
+def everything(job: DistillJob, images: Images, certificates: Mapping[str, bytes], control: Control) -> list[Manifest]:
     """Make them in the order of their creation; each needs only what stands before it.
 
     Args:
         job: has a uid.
         images: the operator's own settings.
         certificates: of the job's own authority, see `tls_secret`; not used where the job does not want them.
+        control: what the aggregator is told.
     """
     security = job.spec.security
     return [
         *([tls_secret(job, certificates)] if security.tls == "OperatorManaged" else []),
         spec_config_map(job),
-        control_config_map(job, Control(job.spec.stop_after_cycle)),
+        control_config_map(job, control),
         *claims(job),
         aggregator_service(job),
         *([network_policy(job)] if security.network_policy else []),

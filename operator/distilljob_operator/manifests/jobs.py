@@ -5,6 +5,7 @@ from typing import Final
 
 from distilljob_core import names
 from distilljob_core.plan import Places, Process, student_process
+from distilljob_core.spec.cluster import OWN_VOLUMES
 from distilljob_core.spec.job import DistillJob
 from distilljob_core.spec.pod import Pod
 from distilljob_core.spec.resolve import ResolvedStudent, resolve_students
@@ -76,7 +77,7 @@ def _resources(student: ResolvedStudent, patch: Pod) -> Manifest:
 
 def _mounts(job: DistillJob, student: str) -> list[Mount]:
     name, uid = job.metadata.name, job.metadata.uid
-    config: Manifest = {"name": "config", "configMap": {"name": names.spec_config_map(name, uid)}}
+    config: Manifest = {"name": f"{OWN_VOLUMES}config", "configMap": {"name": names.spec_config_map(name, uid)}}
     checkpoints = claim_volume("checkpoints", names.checkpoint_claim(name, student, uid))
     mounts = [Mount(config, names.MOUNT_CONFIG, read_only=True), Mount(checkpoints, names.MOUNT_CHECKPOINTS)]
     if job.spec.dataset.volume is not None:

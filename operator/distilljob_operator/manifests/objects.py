@@ -1,5 +1,7 @@
 """What every object of a job has: identity, labels and an owner."""
 
+from hashlib import sha256
+from json import dumps
 from typing import Any
 
 from distilljob_core import names
@@ -55,3 +57,9 @@ def owner_reference(job: DistillJob) -> Manifest:
         "controller": True,
         "blockOwnerDeletion": False,
     }
+
+
+def with_digest(body: Manifest) -> Manifest:
+    """Note on an object what it was made of, so that one that has changed since is known without reading it back."""
+    digest = sha256(dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+    return body | {"metadata": body["metadata"] | {"annotations": {names.ANNOTATION_DIGEST: digest}}}

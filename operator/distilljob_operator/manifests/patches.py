@@ -11,7 +11,16 @@ from distilljob_operator.manifests.resources import amounts
 
 _KEYS: Final = {"env": "name", "volumes": "name", "volumeMounts": "mountPath"}
 """Lists whose items are known by a key: an item of the same key is replaced, all others stay."""
-_OF_STUDENTS: Final = ("image", "resources", "gpuResourceName", "env", "envFrom")
+_OF_STUDENTS: Final = (
+    "image",
+    "resources",
+    "gpuResourceName",
+    "sharedMemory",
+    "env",
+    "envFrom",
+    "volumes",
+    "volumeMounts",
+)
 """What the job says about programs and their needs is said about students; the aggregator has its own."""
 
 

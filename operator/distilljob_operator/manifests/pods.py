@@ -7,6 +7,7 @@ from typing import Any, Final
 from distilljob_core import names
 from distilljob_core.plan import Process
 from distilljob_core.spec.base import dump
+from distilljob_core.spec.cluster import OWN_VOLUMES
 from distilljob_core.spec.job import DistillJob
 from distilljob_core.spec.pod import Pod
 from distilljob_operator.manifests.objects import Manifest
@@ -17,17 +18,16 @@ USER_ID: Final = 65532
 """User and group of all processes; images need no entry for it."""
 GRACE_SECONDS: Final = 120
 SHARED_MEMORY: Final = "2Gi"
-SCRATCH: Final = "/tmp"  # noqa: S108 - a volume of the pod's own
 
 _ENVIRONMENT: Final = {
     "PYTHONUNBUFFERED": "1",
-    "HOME": SCRATCH,
+    "HOME": names.MOUNT_SCRATCH,
     "USER": "distilljob",  # torch asks for the user's name, and images know none for the number
-    "TMPDIR": SCRATCH,
-    "XDG_CACHE_HOME": f"{SCRATCH}/.cache",
-    "TORCH_HOME": f"{SCRATCH}/.cache/torch",
-    "TORCHINDUCTOR_CACHE_DIR": f"{SCRATCH}/.cache/inductor",
-    "TRITON_CACHE_DIR": f"{SCRATCH}/.cache/triton",
+    "TMPDIR": names.MOUNT_SCRATCH,
+    "XDG_CACHE_HOME": f"{names.MOUNT_SCRATCH}/.cache",
+    "TORCH_HOME": f"{names.MOUNT_SCRATCH}/.cache/torch",
+    "TORCHINDUCTOR_CACHE_DIR": f"{names.MOUNT_SCRATCH}/.cache/inductor",
+    "TRITON_CACHE_DIR": f"{names.MOUNT_SCRATCH}/.cache/triton",
 }
 _PASSED_ON: Final = (
     "serviceAccountName",
@@ -103,7 +103,7 @@ def pod_template(job: DistillJob, container: Container, patch: Pod, images: Imag
 def claim_volume(name: str, claim: str, *, read_only: bool = False) -> Manifest:
     """Give the volume of a claim."""
     return {
-        "name": name,
+        "name": f"{OWN_VOLUMES}{name}",
         "persistentVolumeClaim": {"claimName": claim} | ({"readOnly": True} if read_only else {}),
     }
 
@@ -145,9 +145,10 @@ def _environment(container: Container, mounts: Sequence[Mount], patch: Pod) -> l
 
 def _common_mounts(job: DistillJob, process: Process, patch: Pod) -> list[Mount]:
     size = patch.shared_memory or SHARED_MEMORY
+    memory = {"name": f"{OWN_VOLUMES}memory", "emptyDir": {"medium": "Memory", "sizeLimit": size}}
     mounts = [
-        Mount({"name": "scratch", "emptyDir": {}}, SCRATCH),
-        Mount({"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": size}}, "/dev/shm"),  # noqa: S108
+        Mount({"name": f"{OWN_VOLUMES}scratch", "emptyDir": {}}, names.MOUNT_SCRATCH),
+        Mount(memory, names.MOUNT_SHARED_MEMORY),
     ]
     if (tls := tls_volume(job, process.student)) is not None:
         mounts.append(Mount(tls, names.MOUNT_TLS, read_only=True))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from distilljob_core import names
+from distilljob_core.spec.cluster import OWN_VOLUMES
 from distilljob_core.spec.job import DistillJob
 from distilljob_core.spec.resolve import student_names
 from distilljob_operator.manifests.objects import Manifest, labels, metadata
@@ -51,7 +52,7 @@ def tls_volume(job: DistillJob, student: str | None) -> Manifest | None:
     certificate, key = owner_keys(student)
     items = {AUTHORITY_KEY: "ca.crt", certificate: "tls.crt", key: "tls.key"}
     return {
-        "name": "tls",
+        "name": f"{OWN_VOLUMES}tls",
         "secret": {
             "secretName": security.tls_secret_name or names.tls_secret(job.metadata.name, job.metadata.uid),
             "items": [{"key": key, "path": path} for key, path in items.items()],
