@@ -182,6 +182,7 @@ def stages() -> str:
     has_deadline = ".spec.activeDeadlineSeconds != null"
     deleted = [f"{_LIVE} | not", f"{_annotation('unreachable')} == null"]
     frozen_until = f"if {_FROZEN} then .metadata.deletionTimestamp else empty end"
+    asked = f'.metadata.annotations["volume.kubernetes.io/storage-provisioner"] == "{PROVISIONER}"'
     ours = f'.spec.storageClassName == "{STORAGE_CLASS}"'
     volume = {"apply": {"template": _VOLUME % (PROVISIONER, STORAGE_CLASS)}}
     written = [
@@ -197,7 +198,7 @@ def stages() -> str:
         ),
         _stage("pod-terminate", "Pod", [*deleted, _RUNNING], _status(_TERMINATED), until=frozen_until),
         _stage("pod-delete", "Pod", [*deleted, f"{_RUNNING} | not"], {"delete": True}),
-        _stage("claim-provision", "PersistentVolumeClaim", [_LIVE, ours, ".spec.volumeName == null"], volume),
+        _stage("claim-provision", "PersistentVolumeClaim", [_LIVE, asked, ".spec.volumeName == null"], volume),
         _stage("volume-delete", "PersistentVolume", [_LIVE, ours, '.status.phase == "Released"'], {"delete": True}),
     ]
     return "---\n".join(json.dumps(stage) + "\n" for stage in written)
