@@ -108,7 +108,7 @@ class Informer(Generic[T]):
             version = page["metadata"]["resourceVersion"]
             for body in page["items"] or ():  # an empty list of metadata is null
                 self._tell(self._store.listed(body))
-        self._tell(self._store.end_list())
+        self._tell(self._store.end_list(int(version)))
         self.synced.set()
         return version
 

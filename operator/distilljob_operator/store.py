@@ -31,6 +31,8 @@ class Store(Generic[T]):
         self._project = project
         self._held: dict[_Name, _Held[T]] = {}
         self._by_job: dict[JobKey, dict[_Name, T]] = {}
+        self._reached = 0
+        """The version up to which everything was brought, by list or watch."""
         self._listed: set[_Name] = set()
         self._absorbed: set[_Name] = set()
         """Objects from our own writes since the list began; the list may show the moment before."""
@@ -52,29 +54,37 @@ class Store(Generic[T]):
         name = _name(body)
         self._listed.add(name)
         # A restored server counts its versions from an earlier one on: the list is right, except about our own writes.
-        return self.put(body) if name in self._absorbed else self._set(name, body)
+        return self._put(body) if name in self._absorbed else self._set(name, body)
 
-    def end_list(self) -> set[JobKey]:
-        """Remove what the list did not show."""
-        gone = self._held.keys() - self._listed - self._absorbed
-        return set().union(*(self._drop(name) for name in gone))
+    def end_list(self, version: int) -> set[JobKey]:
+        """Remove what the list did not show, and what was not written after the version of the list."""
+        later = {name for name in self._absorbed & self._held.keys() if self._held[name].version > version}
+        self._reached = version
+        return set().union(*(self._drop(name) for name in self._held.keys() - self._listed - later))
 
     def absorb(self, body: dict[str, Any]) -> set[JobKey]:
-        """Take in the answer to a write of our own before the watch brings it."""
+        """Take in the answer to a write of our own, unless it comes later than the watch: all may be over by then."""
+        if _version(body) <= self._reached:
+            return set()
         self._absorbed.add(_name(body))
-        return self.put(body)
+        return self._put(body)
 
     def put(self, body: dict[str, Any]) -> set[JobKey]:
-        """Take in an object that was added or modified."""
+        """Take in an object that the watch says was added or modified."""
+        self._reached = _version(body)
+        return self._put(body)
+
+    def remove(self, body: dict[str, Any]) -> set[JobKey]:
+        """Take out an object that the watch says was deleted, unless a later one has its name."""
+        self._reached = _version(body)
+        name = _name(body)
+        held = self._held.get(name)
+        return set() if held is None or held.version > self._reached else self._drop(name)
+
+    def _put(self, body: dict[str, Any]) -> set[JobKey]:
         name = _name(body)
         held = self._held.get(name)
         return set() if held and held.version >= _version(body) else self._set(name, body)
-
-    def remove(self, body: dict[str, Any]) -> set[JobKey]:
-        """Take out a deleted object, unless a later one has its name."""
-        name = _name(body)
-        held = self._held.get(name)
-        return set() if held is None or held.version > _version(body) else self._drop(name)
 
     def _set(self, name: _Name, body: dict[str, Any]) -> set[JobKey]:
         value = self._project(body)
