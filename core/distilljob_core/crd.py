@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from distilljob_core.spec.cluster import CLUSTER_RULES
 from distilljob_core.spec.frozen import FREEZES
 from distilljob_core.spec.job import API_GROUP, API_VERSION, KIND, DistillJobSpec
 from distilljob_core.spec.rules import RULES
@@ -73,7 +74,7 @@ def schema() -> Schema:
     }
     for path, key in _LIST_KEYS.items():
         _node(root, path).update({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]})
-    for rule in RULES:
+    for rule in (*RULES, *CLUSTER_RULES):
         validation = {"rule": rule.cel, "message": rule.message, "fieldPath": rule.field_path}
         _node(root, rule.at).setdefault("x-kubernetes-validations", []).append(validation)
     freezes = [{"rule": freeze.cel, "message": freeze.message, "fieldPath": freeze.field_path} for freeze in FREEZES]

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from distilljob_core.crd import schema
 from distilljob_core.measurements import measurements_schema
+from distilljob_core.spec.cluster import CLUSTER_RULES
 from distilljob_core.spec.rules import RULES
 from distilljob_core.spec.unsupported import UNSUPPORTED, UNSUPPORTED_DATASETS
 
@@ -22,7 +23,7 @@ def field_reference() -> str:
     rows = [f"| `{path}` | {kind} | {default} | {text} |" for path, kind, default, text in _fields(schema(), "")]
     refused = [f"- `spec.{path}`: so far only {_listed(values)}" for path, values in UNSUPPORTED.items()]
     refused += [f"- `spec.dataset.name`: `{name}`" for name in UNSUPPORTED_DATASETS]
-    rules = [f"- `{rule.at or 'the resource'}` {rule.field_path}: {rule.message}" for rule in RULES]
+    rules = [f"- `{rule.at or 'the resource'}` {rule.field_path}: {rule.message}" for rule in (*RULES, *CLUSTER_RULES)]
     return "\n".join(
         [
             "# DistillJob: all fields",

@@ -8,6 +8,7 @@ import pytest
 from distilljob_core.conditions import Reason
 from distilljob_core.crd import crd, schema
 from distilljob_core.reference import field_reference
+from distilljob_core.spec.cluster import CLUSTER_RULES
 from distilljob_core.spec.frozen import FREEZES
 from distilljob_core.spec.kubectl_yaml import resolve_scalar
 from distilljob_core.spec.load import load_job
@@ -131,7 +132,7 @@ def test_a_students_overrides_carry_no_defaults():
 
 def test_every_rule_stands_in_the_schema_with_message_and_field():
     found = [(path, rule) for path, node in NODES.items() for rule in node.get("x-kubernetes-validations", ())]
-    assert len(found) == len(RULES) + len(FREEZES)
+    assert len(found) == len(RULES) + len(CLUSTER_RULES) + len(FREEZES)
     for path, rule in found:
         assert rule["message"]
         target = f"{path}{rule['fieldPath']}".removeprefix(".")
@@ -144,7 +145,7 @@ def test_nothing_of_the_status_has_a_default():
 
 
 def test_rules_speak_of_fields_that_exist_where_they_stand():
-    for rule in RULES:
+    for rule in (*RULES, *CLUSTER_RULES):
         for first in re.findall(r"self\.([a-zA-Z]+)", rule.cel):
             assert first in NODES[rule.at]["properties"], rule.cel
 

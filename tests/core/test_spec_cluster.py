@@ -15,9 +15,6 @@ BASE = {
     "spec": {
         "dataset": {"name": "digits"},
         "students": [{"name": "a", "model": {"name": "mlp_small"}}, {"name": "b", "model": {"name": "cnn_small"}}],
-        "aggregator": {"storage": {}},
-        "checkpoints": {"storage": {}},
-        "results": {"storage": {}},
     },
 }
 CLAIM = {"persistentVolumeClaim": {"claimName": "x"}}
@@ -34,16 +31,13 @@ def with_changes(changes):
     return check_job(tree)
 
 
-def test_a_job_with_volumes_runs_in_a_cluster():
+def test_a_plain_job_runs_in_a_cluster():
     assert list(cluster_problems(with_changes({}))) == []
 
 
 @pytest.mark.parametrize(
     ("changes", "path"),
     [
-        ({"spec.aggregator": {}}, "spec.aggregator.storage"),
-        ({"spec.checkpoints": {"storage": None}}, "spec.checkpoints.storage"),
-        ({"spec.results": {}}, "spec.results.storage"),
         ({"metadata.name": "1st"}, "metadata.name"),
         ({"metadata.name": "x" * (MAXIMUM_JOB_CHARACTERS + 1)}, "metadata.name"),
         ({"spec.aggregator.pod": {"gpuResourceName": "amd.com/gpu"}}, "spec.aggregator.pod.gpuResourceName"),

@@ -1,7 +1,7 @@
 """What a job must also say, or must not say, to run in a cluster; and what one machine cannot do."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from distilljob_core import names
 from distilljob_core.spec.base import Problem
@@ -75,17 +75,6 @@ def _when(broken: Callable[[DistillJob], bool], path: str) -> Callable[[DistillJ
     return lambda job: (path,) if broken(job) else ()
 
 
-def _needs_storage(part: str, find: Callable[[DistillJob], Any], what: str) -> Rule:
-    return Rule(
-        "spec",
-        f"has(self.{part}.storage)",
-        f".{part}",
-        f"{part}.storage is required in a cluster: say how large the volume for {what} is, for example"
-        " storage: {size: 10Gi}",
-        _when(lambda job: find(job) is None, f"spec.{part}.storage"),
-    )
-
-
 def _is_no_service_name(job: DistillJob) -> bool:
     name = job.metadata.name
     return len(name) > MAXIMUM_JOB_CHARACTERS or not name[0].isalpha()
@@ -100,9 +89,6 @@ CLUSTER_RULES: Final[Sequence[Rule]] = (
         f" '-', and has at most {MAXIMUM_JOB_CHARACTERS} characters",
         _when(_is_no_service_name, "metadata.name"),
     ),
-    _needs_storage("aggregator", lambda job: job.spec.aggregator.storage, "journal and soft labels"),
-    _needs_storage("checkpoints", lambda job: job.spec.checkpoints.storage, "each student's checkpoints"),
-    _needs_storage("results", lambda job: job.spec.results.storage, "weights and results"),
     Rule(
         "spec.aggregator",
         "!has(self.pod.gpuResourceName)",

@@ -56,7 +56,7 @@ class DistillJobSpec(Part):
     security: Security = Field(default_factory=Security)
     """Who may speak to whom."""
     pod: Pod = Field(default_factory=Pod)
-    """Changes to all pods of the job."""
+    """Changes to all pods of the job. Image, resources, environment and volumes are those of students alone."""
 
 
 class Metadata(Part):

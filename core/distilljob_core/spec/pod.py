@@ -12,7 +12,7 @@ Labels = Annotated[
 
 
 class Resources(Part):
-    """Requests and limits of the container."""
+    """Requests and limits of the container. A resource named on one side only has the same amount on the other."""
 
     requests: dict[Text, Quantity | int] | None = None
     """Least amounts, by resource name."""
@@ -21,7 +21,7 @@ class Resources(Part):
 
 
 class Pod(Part):
-    """Changes to pods; fields as in Kubernetes' Pod and Container unless said otherwise."""
+    """Changes to pods; fields as in Kubernetes' Pod and Container unless said otherwise. One machine has no pods."""
 
     image: Annotated[str, Field(max_length=512)] | None = None
     """Container image."""
@@ -46,7 +46,7 @@ class Pod(Part):
     runtime_class_name: Text | None = None
     """Runtime class."""
     resources: Resources | None = None
-    """Requests and limits of the container."""
+    """Requests and limits of the container. Whole CPUs of the limit are also the number of a student's threads."""
     gpu_resource_name: Text | None = None
     """Name of the GPU resource; null = nvidia.com/gpu. Set it for MIG slices or other makers."""
     shared_memory: Quantity | None = None
@@ -54,11 +54,11 @@ class Pod(Part):
     termination_grace_period_seconds: Annotated[int, Field(ge=0, le=86_400)] | None = None
     """Time to save after SIGTERM; null = 120."""
     env: RawObjects | None = None
-    """Environment variables, as in a Container."""
+    """Environment variables, as in a Container; names beginning with DISTILLJOB_ are taken."""
     env_from: RawObjects | None = None
     """Environment sources, as in a Container."""
     volumes: RawObjects | None = None
-    """Further volumes, as in a Pod."""
+    """Further volumes, as in a Pod; names beginning with distilljob- are taken."""
     volume_mounts: RawObjects | None = None
     """Further mounts, as in a Container."""
     labels: Labels | None = None
@@ -66,4 +66,4 @@ class Pod(Part):
     annotations: Labels | None = None
     """Further annotations."""
     security_context: dict[str, Any] | None = None
-    """Security context of the pod, as in a Pod."""
+    """Security context of the pod, as in a Pod, laid over one that meets the restricted Pod Security Standard."""

@@ -91,6 +91,6 @@ class Security(Part):
     tls: Literal["OperatorManaged", "Secret", "Disabled"] = "OperatorManaged"
     """OperatorManaged: one certificate per student. Secret: your own. On one machine only loopback is used."""
     tls_secret_name: Text | None = None
-    """The Secret with your own certificates; only for tls Secret."""
+    """Your Secret, for tls Secret: ca.crt, and .crt and .key of aggregator and of student-NAME for each student."""
     network_policy: bool = True
     """Make a NetworkPolicy that lets only this job's students reach its aggregator."""

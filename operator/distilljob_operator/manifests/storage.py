@@ -15,7 +15,7 @@ def claims(job: DistillJob) -> list[Manifest]:
     """Make all claims of a job; results go into the user's own claim where there is one."""
     name, uid, spec = job.metadata.name, job.metadata.uid, job.spec
     made = [_claim(job, names.state_claim(name, uid), spec.aggregator.storage)]
-    if spec.results.storage is None or spec.results.storage.claim_name is None:
+    if spec.results.storage.claim_name is None:
         is_owned = spec.results.retention == "Delete"
         made.append(_claim(job, names.results_claim(name, uid), spec.results.storage, is_owned=is_owned))
     is_owned = spec.checkpoints.retention == "Delete"
@@ -27,25 +27,21 @@ def claims(job: DistillJob) -> list[Manifest]:
 
 def results_claim_name(job: DistillJob) -> str:
     """Name the claim that keeps the results: the user's, or the job's own."""
-    storage = job.spec.results.storage
-    given = storage.claim_name if storage is not None else None
-    return given or names.results_claim(job.metadata.name, job.metadata.uid)
+    return job.spec.results.storage.claim_name or names.results_claim(job.metadata.name, job.metadata.uid)
 
 
 def results_sub_path(job: DistillJob) -> str | None:
     """Give the folder of this job's results inside the claim; None = its root."""
-    storage = job.spec.results.storage
-    return job.metadata.uid if storage is not None and storage.claim_name is not None else None
+    return None if job.spec.results.storage.claim_name is None else job.metadata.uid
 
 
 def _claim(
-    job: DistillJob, name: str, storage: Storage | None, *, student: str | None = None, is_owned: bool = True
+    job: DistillJob, name: str, storage: Storage, *, student: str | None = None, is_owned: bool = True
 ) -> Manifest:
-    wanted = storage or Storage()
     role = names.AGGREGATOR if student is None else names.STUDENT
-    spec: Manifest = {"accessModes": [READ_WRITE_ONCE], "resources": {"requests": {"storage": wanted.size}}}
-    if wanted.storage_class_name is not None:
-        spec["storageClassName"] = wanted.storage_class_name
+    spec: Manifest = {"accessModes": [READ_WRITE_ONCE], "resources": {"requests": {"storage": storage.size}}}
+    if storage.storage_class_name is not None:
+        spec["storageClassName"] = storage.storage_class_name
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",

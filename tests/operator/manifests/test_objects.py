@@ -186,7 +186,9 @@ def test_claims_have_the_sizes_and_classes_that_are_asked_for(make_job):
         "demo-mlp-ckpt-12345678": ("2Gi", "checkpoints"),
         "demo-cnn-ckpt-12345678": ("2Gi", "checkpoints"),
     }
-    assert all("storageClassName" not in made["spec"] for made in claims(make_job()))
+    plain = claims(make_job({"aggregator": {}, "checkpoints": {}, "results": {}}))
+    assert {made["spec"]["resources"]["requests"]["storage"] for made in plain} == {"10Gi"}
+    assert all("storageClassName" not in made["spec"] for made in plain)
     assert all(made["spec"]["accessModes"] == ["ReadWriteOnce"] for made in claims(make_job()))
 
 
