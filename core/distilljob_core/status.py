@@ -1,9 +1,9 @@
 """The status sub-resource: what people and tools read of a DistillJob, and the operator's own memory.
 
-What is shown is derived from the memory and the round table at every write; a restarted operator goes on from `memory`
-and `conditions` alone. What the table says stays shown while no table can be read, and is no ground to act on. Reasons
-and phases are plain text here, so that an older CRD never refuses a newer word; nothing has a default in the CRD, so
-that what is stored is what was written.
+What is shown is derived from the memory and the round table at every write; a restarted operator goes on from `memory`,
+and from conditions and last terminations, which are stored once. What the table says stays shown while no table can be
+read, and is no ground to act on. Reasons and phases are plain text here, so that an older CRD
+never refuses a newer word; nothing has a default in the CRD, so that what is stored is what was written.
 """
 
 from datetime import datetime

@@ -1,23 +1,26 @@
 """The operator's memory of a job, kept in the job's own status: the way there and back.
 
-Conditions are stored once, as the status's conditions; the memory beside them leaves them out.
+The long texts, conditions and last terminations, are stored once, as they are shown: the memory leaves them out.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from pydantic_core import from_json
 
 from distilljob_core.conditions import Condition, ConditionType, Reason
-from distilljob_core.lifecycle.model import JobState, state_from_json, state_to_json
-from distilljob_core.status import ShownCondition
+from distilljob_core.lifecycle.model import JobState, Termination, state_from_json, state_to_json
+from distilljob_core.status import ShownCondition, ShownStudent
 
 
 def write_memory(state: JobState) -> str:
     """Give the memory as one text."""
-    return json.dumps(state_to_json(replace(state, conditions=())), separators=(",", ":"), ensure_ascii=False)
+    students = {name: replace(student, last_termination=None) for name, student in state.students.items()}
+    brief = replace(state, conditions=(), students=students)
+    return json.dumps(state_to_json(brief), separators=(",", ":"), ensure_ascii=False)
 
 
 def read_state(body: Mapping[str, Any]) -> JobState:
@@ -32,18 +35,26 @@ def read_state(body: Mapping[str, Any]) -> JobState:
         return JobState(uid)
     if state.uid != uid:
         return JobState(uid)
-    return replace(state, conditions=tuple(_read_conditions(status.get("conditions") or [])))
+    ends = dict(_read_terminations(status.get("students") or []))
+    return replace(
+        state,
+        conditions=tuple(_read_conditions(status.get("conditions") or [])),
+        students={name: replace(student, last_termination=ends.get(name)) for name, student in state.students.items()},
+    )
 
 
-def _read_conditions(found: list[Any]) -> list[Condition]:
+def _read_conditions(found: list[Any]) -> Iterator[Condition]:
     """Read those that this version knows; the next decision brings the others."""
-    conditions = []
     for raw in found:
-        try:
+        with suppress(ValueError):
             read = ShownCondition.model_validate(raw)
-            type_, reason = ConditionType(read.type), Reason(read.reason)
-        except ValueError:
-            continue
-        since_seconds = read.last_transition_time.timestamp()
-        conditions.append(Condition(type_, read.status, reason, read.message, since_seconds))
-    return conditions
+            since_seconds = read.last_transition_time.timestamp()
+            yield Condition(ConditionType(read.type), read.status, Reason(read.reason), read.message, since_seconds)
+
+
+def _read_terminations(found: list[Any]) -> Iterator[tuple[str, Termination]]:
+    for raw in found:
+        with suppress(ValueError):
+            read = ShownStudent.model_validate(raw)
+            if (end := read.last_termination) is not None:
+                yield read.name, Termination(end.attempt, end.exit_code, end.reason, end.time.timestamp(), end.message)

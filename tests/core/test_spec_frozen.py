@@ -27,7 +27,7 @@ def students(**changed):
     [
         pytest.param({"method": {"cycles": 2}}, "spec.method.cycles", id="block"),
         pytest.param({"startup_deadline_seconds": 5}, "spec.startupDeadlineSeconds", id="value"),
-        pytest.param({"aggregator": {"storage": {}}}, "spec.aggregator.storage", id="optional-block"),
+        pytest.param({"aggregator": {"storage": {"size": "1Gi"}}}, "spec.aggregator.storage.size", id="deep"),
         pytest.param({"students": students()[:1]}, "spec.students", id="a-student-less"),
         pytest.param({"students": students()[::-1]}, "spec.students[0].name", id="order"),
         pytest.param({"students": students(gpus=2)}, "spec.students[0].gpus", id="of-a-student"),

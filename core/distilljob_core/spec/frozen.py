@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from pydantic.alias_generators import to_camel
+
 from distilljob_core.spec.base import Problem
 from distilljob_core.spec.job import DistillJobSpec
 
@@ -37,9 +39,11 @@ FROZEN: Final = "cannot change once the job has started: delete the job and appl
 FROZEN_POD: Final = "can change only before the start and while the condition Suspended is True: set suspend to true"
 FROZEN_WISH: Final = "cannot change once the job has ended: only ttlSecondsAfterFinished can"
 
-_WISHES: Final = ("suspend", "stopAfterCycle", "activeDeadlineSeconds", "failurePolicy")
-"""Below spec: what may change as long as the job has not ended."""
-_ALWAYS: Final = ("ttlSecondsAfterFinished",)
+LASTING_WISH: Final = "ttl_seconds_after_finished"
+"""May change at any time."""
+WISHES: Final = ("suspend", "stop_after_cycle", "active_deadline_seconds", "failure_policy", LASTING_WISH)
+"""Fields of the spec that may change as long as the job has not ended."""
+
 _POD: Final = re.compile(r"spec\.((aggregator|students\[\d+\])\.)?pod\b")
 
 
@@ -53,10 +57,8 @@ def frozen_changes(before: DistillJobSpec, now: DistillJobSpec, stage: Stage) ->
 
 def _refusal(path: str, stage: Stage) -> str:
     field = re.split(r"[.\[]", path)[1]
-    if field in _ALWAYS:
-        return ""
-    if field in _WISHES:
-        return FROZEN_WISH if stage is Stage.ENDED else ""
+    if field in map(to_camel, WISHES):
+        return FROZEN_WISH if stage is Stage.ENDED and field != to_camel(LASTING_WISH) else ""
     if _POD.match(path):
         return "" if stage is Stage.SUSPENDED else FROZEN_POD
     return FROZEN
@@ -101,10 +103,8 @@ def _same_of_students_if_any(field: str) -> str:
 
 def _freezes() -> Iterator[Freeze]:
     whole = ("dataset", "method", "training", "checkpoints", "results", "placement", "quorum", "startupDeadlineSeconds")
-    for field in (*whole, "cleanupPolicy", "security", "aggregator.teacherHistory"):
+    for field in (*whole, "cleanupPolicy", "security", "aggregator.storage", "aggregator.teacherHistory"):
         yield Freeze(f"{_NOT_STARTED} || {_same(f'spec.{field}')}", f".spec.{field}", FROZEN)
-    storage = "spec.aggregator.storage"
-    yield Freeze(f"{_NOT_STARTED} || {_same_if_any(storage)}", f".{storage}", FROZEN)
     students = [_same_of_students(field) for field in ("name", "model", "gpus", "replicas", "command")]
     students += [_same_of_students_if_any(field) for field in ("initialWeights", "training")]
     yield Freeze(f"{_NOT_STARTED} || ({' && '.join(students)})", ".spec.students", FROZEN)
