@@ -5,16 +5,22 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import yaml
 
 from rig.build import RigError, program
 from rig.fake_nodes import KUBELET_LABEL, fake_nodes
 from rig.processes import Process
 from rig.stages import stages, storage_class
 
+LIMIT_SECONDS = 90.0
+"""What has not come by then does not come."""
+POLL_SECONDS = 0.05
 DEFAULT_NODES: Mapping[str, int] = {"large": 3, "small": 1, "plain": 2}
 
 
@@ -103,9 +109,27 @@ class Cluster:
         self.kubectl("apply", "--server-side", "--filename=-", stdin=listed)
 
     def install_crds(self, folder: Path) -> None:
-        """Apply the custom resource definitions of a folder and wait until they are served."""
+        """Apply the custom resource definitions of a folder and wait until they are served and explained."""
         self.kubectl("apply", "--server-side", f"--filename={folder}")
         self.kubectl("wait", "--for=condition=Established", f"--filename={folder}", "--timeout=30s")
+        for file in folder.glob("*.yaml"):
+            kind = yaml.safe_load(file.read_text())["metadata"]["name"]
+            self._wait_for(lambda kind=kind: self.kubectl("explain", kind), f"explanation of {kind}")
+
+    def _wait_for(self, attempt: Callable[[], object], what: str) -> None:
+        """Try until it raises nothing."""
+        give_up_seconds = time.monotonic() + LIMIT_SECONDS
+        while True:
+            for process in self._processes.values():
+                process.check()
+            try:
+                attempt()
+                return
+            except (OSError, RigError) as error:
+                if time.monotonic() > give_up_seconds:
+                    logs = "\n".join(f"{name}:\n{process.tail(5)}" for name, process in self._processes.items())
+                    raise RigError(f"no {what} after {LIMIT_SECONDS:.0f} s: {error}\n{logs}") from error
+            time.sleep(POLL_SECONDS)
 
     def spawn(self, name: str, arguments: list[str]) -> None:
         """Start one of the programs."""
