@@ -13,11 +13,17 @@ ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = "trainer/test_fields.py::test_a_changed_field_changes_the_weights"
 """Has its own table: the field changes the weights of a small group."""
 LIFECYCLE = "core/test_lifecycle_"
+MANIFESTS = "operator/manifests/test_objects.py::test_"
+PATCHES = runpy.run_path(str(ROOT / "tests/operator/manifests/test_patches.py"))["WISHES"]
 
 TESTS = {
     **dict.fromkeys(runpy.run_path(str(ROOT / "tests/trainer/test_fields.py"))["CHANGES"], WEIGHTS),
     "dataset.name": "trainer/test_data_memory.py::test_a_users_dataset_is_loaded_with_its_options",
     "dataset.download": "trainer/test_data_download.py::test_never_means_never",
+    **dict.fromkeys(
+        (f"dataset.volume.persistentVolumeClaim.{name}" for name in ("claimName", "subPath", "readOnly")),
+        "operator/manifests/test_pods.py::test_a_dataset_volume_is_mounted_for_students_alone",
+    ),
     "training.augmentation": "trainer/test_data_memory.py::test_augmentation_is_the_datasets_own_or_none",
     "training.precision": "trainer/test_numerics.py::test_precision_is_resolved_by_the_device",
     "training.dataLoaderWorkers": "trainer/test_data_streaming.py::"
@@ -25,6 +31,26 @@ TESTS = {
     "students[].model.options": "trainer/test_models.py::test_a_users_factory_gets_classes_and_options",
     "students[].gpus": "trainer/test_numerics.py::test_a_student_gets_a_gpu_only_when_it_asks_for_one",
     "students[].replicas": "core/test_plan.py::test_replicas_become_students_of_their_own",
+    "students[].command": "operator/manifests/test_pods.py::test_a_users_own_trainer_gets_the_same_surroundings",
+    **dict.fromkeys(
+        (f"{part}pod.{field}" for part in ("", "students[].", "aggregator.") for field in PATCHES),
+        "operator/manifests/test_patches.py::test_a_field_changes_the_pods_that_it_is_said_of_and_no_others",
+    ),
+    "aggregator.pod.gpuResourceName": "core/test_spec_cluster.py::test_what_no_cluster_could_run_is_named",
+    **dict.fromkeys(
+        (
+            f"{part}.storage.{field}"
+            for part in ("aggregator", "checkpoints", "results")
+            for field in ("size", "storageClassName")
+        ),
+        f"{MANIFESTS}claims_have_the_sizes_and_classes_that_are_asked_for",
+    ),
+    "results.storage.claimName": f"{MANIFESTS}results_may_go_into_a_folder_of_a_claim_that_exists",
+    "checkpoints.retention": f"{MANIFESTS}retention_says_which_claims_outlive_the_job",
+    "results.retention": f"{MANIFESTS}retention_says_which_claims_outlive_the_job",
+    "security.tls": f"{MANIFESTS}without_tls_nothing_of_it_is_left",
+    "security.tlsSecretName": f"{MANIFESTS}each_pod_sees_its_own_certificate_and_nobody_elses",
+    "security.networkPolicy": f"{MANIFESTS}a_job_may_want_no_network_policy",
     "aggregator.teacherHistory": "aggregator/test_rounds_admission.py::test_a_teacher_beyond_the_history_is_gone",
     "checkpoints.intervalSeconds": "trainer/test_resume.py::test_a_kill_anywhere_leaves_no_trace",
     "placement.maximumConcurrentStudents": "contract/run/test_run.py::"

@@ -1,0 +1,58 @@
+"""Every field of a patch changes the pods that it is said of, and no others."""
+
+import pytest
+
+WISHES = {
+    "image": "mine:1",
+    "imagePullPolicy": "Always",
+    "imagePullSecrets": [{"name": "key"}],
+    "serviceAccountName": "trainers",
+    "nodeSelector": {"gpu": "a100"},
+    "tolerations": [{"key": "gpu", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
+    "priorityClassName": "high",
+    "schedulerName": "volcano",
+    "runtimeClassName": "nvidia",
+    "resources.requests": {"memory": "1Mi"},
+    "resources.limits": {"cpu": "7"},
+    "gpuResourceName": "amd.com/gpu",
+    "sharedMemory": "1Mi",
+    "terminationGracePeriodSeconds": 7,
+    "env": [{"name": "A", "value": "b"}],
+    "envFrom": [{"secretRef": {"name": "tokens"}}],
+    "volumes": [{"name": "more", "emptyDir": {}}],
+    "volumeMounts": [{"name": "more", "mountPath": "/more"}],
+    "labels": {"team": "x"},
+    "annotations": {"note": "y"},
+    "securityContext": {"runAsUser": 1000},
+}
+OF_STUDENTS_ALONE = {
+    "image",
+    "resources.requests",
+    "resources.limits",
+    "gpuResourceName",
+    "sharedMemory",
+    "env",
+    "envFrom",
+    "volumes",
+    "volumeMounts",
+}
+"""What spec.pod says of students and not of the aggregator."""
+LEVELS = ("pod", "students.1.pod", "aggregator.pod")
+
+
+def affected(level, field):
+    if field == "gpuResourceName":  # the student mlp has no GPU; the aggregator never has, and a rule refuses it there
+        return set() if level == "aggregator.pod" else {"cnn"}
+    if level == "pod":
+        return {"mlp", "cnn"} if field in OF_STUDENTS_ALONE else {"mlp", "cnn", None}
+    return {"cnn"} if level == "students.1.pod" else {None}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("field", WISHES)
+def test_a_field_changes_the_pods_that_it_is_said_of_and_no_others(pod_of, level, field):
+    changes = {f"{level}.{field}": WISHES[field]}
+    changed = {who for who in ("mlp", "cnn", None) if pod_of(who, changes) != pod_of(who)}
+    assert changed == affected(level, field)
