@@ -16,7 +16,7 @@ from distilljob_core.results import StudentSummary
 from distilljob_core.round_table import CloseView, RoundTable, RoundView, StudentView
 from distilljob_core.spec.job import DistillJobSpec
 
-SUMMARY = StudentSummary.model_construct(name="a")
+SUMMARY = StudentSummary.model_construct(name="a", attempt=1)
 VIEW = StudentView.model_construct(
     phase=StudentPhase.STARTING,
     attempt=0,

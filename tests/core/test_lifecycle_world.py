@@ -20,7 +20,7 @@ from distilljob_core.lifecycle.decide import decide
 from distilljob_core.lifecycle.model import EndReason, JobState, Manner, Start, state_from_json, state_to_json
 from distilljob_core.lifecycle.seen import AggregatorSeen, AttemptSeen, AttemptStanding, Seen, StudentSeen, Wishes
 from distilljob_core.phases import StudentPhase
-from distilljob_core.progress import read_progress, scrape_failed
+from distilljob_core.progress import as_of, read_progress, scrape_failed
 from distilljob_core.results import StudentSummary
 from distilljob_core.round_table import CloseView, RoundTable, RoundView, StudentView
 from distilljob_core.spec.job import DistillJobSpec
@@ -37,7 +37,7 @@ LIMITS = {
 }
 PICK = st.integers(0, 3)
 BLIND = ("failed", "stale", "clock", "nan", "lie")
-PENDING, RUNNING, ENDED, UNREACHABLE = AttemptStanding
+PENDING, RUNNING, ENDED, GONE, UNREACHABLE = AttemptStanding
 
 
 @dataclass
@@ -232,7 +232,7 @@ class World(RuleBasedStateMachine):
             parked_attempt=row.attempt if row.parked else None,
             owes_rows=expected and len(self.closes) < NUM_ROUNDS and name not in self.delivered,
             behind=expected and row.fetched < len(self.closes),
-            summary=StudentSummary.model_construct(name=name) if row.done else None,
+            summary=StudentSummary.model_construct(name=name, attempt=1) if row.done else None,
         )
 
     def table(self):
@@ -253,7 +253,8 @@ class World(RuleBasedStateMachine):
         for name, row in self.rows.items():
             samples += self.student_samples(name, row.heard) if row.heard else []
         taken = self.now - (60.0 if self.scrape == "stale" else 0.0)
-        return read_progress(samples, taken_seconds=taken, now_seconds=self.now, stale_after_seconds=30.0)
+        progress = read_progress(samples)
+        return as_of(progress, taken_seconds=taken, now_seconds=self.now, stale_after_seconds=30.0)
 
     def student_samples(self, name, heard):
         labels = {"student": name}

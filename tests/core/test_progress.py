@@ -13,7 +13,9 @@ from distilljob_core.progress import (
     PHASE,
     Sight,
     SightReason,
+    as_of,
     read_progress,
+    read_samples,
     scrape_failed,
 )
 
@@ -31,7 +33,7 @@ def samples(student="a", attempt="2", pod_uid="u2", phase="Independent", progres
 
 def read(found, *, clock=1000.0, age=0.0):
     clocked = found if clock is None else [(CLOCK, {}, clock), *found]
-    return read_progress(clocked, taken_seconds=50.0, now_seconds=50.0 + age, stale_after_seconds=10.0)
+    return as_of(read_progress(clocked), taken_seconds=50.0, now_seconds=50.0 + age, stale_after_seconds=10.0)
 
 
 def test_a_fresh_scrape_of_this_very_attempt_is_a_value():
@@ -134,3 +136,39 @@ def test_a_failed_scrape_is_no_data_and_says_why():
     assert progress.message == "connection refused"
     reading = progress.of("a", 1, "u1")
     assert (reading.sight, reading.reason, reading.is_evidence) == (Sight.NO_DATA, SightReason.SCRAPE_FAILED, False)
+
+
+def test_what_has_no_data_does_not_become_stale():
+    assert read(samples(), clock=None, age=11.0).sight is Sight.NO_DATA
+
+
+TEXT = r"""# HELP distilljob_student_info Newest attempt that joined.
+# TYPE distilljob_student_info gauge
+distilljob_clock_timestamp_seconds 1.0e+03
+distilljob_cycle 2.0
+distilljob_student_info{student="a",attempt="2",pod_uid="u}2"} 1.0
+distilljob_student_phase{student="a",phase="Waiting"} 1.0
+distilljob_student_phase{student="a",phase="Labeling"} 0.0
+distilljob_student_phase{student="a",phase="Fetching"} 0
+distilljob_student_last_progress_timestamp_seconds{student="a"} NaN
+distilljob_student_last_heartbeat_timestamp_seconds{student="b\"\\\n"} 995.5 1700000000000
+distilljob_student_last_heartbeat_timestamp_seconds{student="a"} half
+distilljob_student_info_more{student="a"} 1
+"""
+
+
+def test_the_text_format_is_read_for_what_progress_is_made_of():
+    found = read_samples(TEXT)
+    assert found[:3] == [
+        (CLOCK, {}, 1000.0),
+        (INFO, {"student": "a", "attempt": "2", "pod_uid": "u}2"}, 1.0),
+        (PHASE, {"student": "a", "phase": "Waiting"}, 1.0),
+    ]
+    assert [(name, labels) for name, labels, _ in found[3:]] == [
+        (LAST_PROGRESS, {"student": "a"}),
+        (LAST_HEARTBEAT, {"student": 'b"\\\n'}),
+        (LAST_HEARTBEAT, {"student": "a"}),
+    ]
+    assert math.isnan(found[3][2])
+    assert found[4][2] == 995.5
+    assert math.isnan(found[5][2])

@@ -19,7 +19,7 @@ from distilljob_core.lifecycle.model import Control, End, JobState, Manner, Stan
 from distilljob_core.lifecycle.restarts import cut_message
 from distilljob_core.lifecycle.seen import AggregatorSeen, AttemptSeen, AttemptStanding, Seen, StudentSeen
 from distilljob_core.plan import aggregator_process, student_process
-from distilljob_core.progress import Progress, read_progress, scrape_failed
+from distilljob_core.progress import Progress, scrape_failed
 from distilljob_core.round_table import RoundTable
 from distilljob_core.spec.job import DistillJob
 from distilljob_core.spec.resolve import resolve_students
@@ -28,7 +28,6 @@ GRACE_SECONDS: Final = 120
 """Time to save after SIGTERM, as a pod gets by default."""
 SIGNALED: Final = 128
 """Exit codes above it name a signal."""
-STALE_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 0.05
 
 
@@ -149,11 +148,8 @@ class Machine:
             found = scrape(self._folder.http_address, self._job.metadata.uid)
         except Unreadable as error:
             return None, scrape_failed(str(error))
-        progress = read_progress(
-            found.samples, taken_seconds=now_seconds, now_seconds=now_seconds, stale_after_seconds=STALE_SECONDS
-        )
         self.aggregator.has_answered = True
-        return found.table, progress
+        return found.table, found.progress
 
     def _free_gpu(self) -> str | None:
         """Pick the GPU with the fewest living students; None = this machine has none for us."""

@@ -5,10 +5,9 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
 
-from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
-from distilljob_core.progress import Sample
+from distilljob_core.progress import Progress, read_progress, read_samples
 from distilljob_core.round_table import RoundTable
 
 TIMEOUT_SECONDS: Final = 3.0
@@ -23,7 +22,7 @@ class Unreadable(Exception):
 class Scrape:
     """What one look at the aggregator brought."""
 
-    samples: tuple[Sample, ...]
+    progress: Progress
     table: RoundTable
 
 
@@ -45,15 +44,13 @@ def scrape(address_file: Path, uid: str) -> Scrape:
             table = RoundTable.model_validate_json(_get(connection, "/v1/status"))
         finally:
             connection.close()
-        families = text_string_to_metric_families(metrics)
-        samples = tuple((s.name, s.labels, s.value) for family in families for s in family.samples)
     except FileNotFoundError:
         raise Unreadable("the aggregator has no address yet") from None
     except (OSError, HTTPException, ValueError, ValidationError) as error:
         raise Unreadable(f"the aggregator does not answer: {type(error).__name__}: {error}") from error
     if table.uid != uid:
         raise Unreadable(f"at its address answers the aggregator of another job, {table.job}")
-    return Scrape(samples, table)
+    return Scrape(read_progress(read_samples(metrics)), table)
 
 
 def _get(connection: HTTPConnection, path: str) -> bytes:

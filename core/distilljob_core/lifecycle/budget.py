@@ -13,6 +13,8 @@ from distilljob_core.spec.policies import FailurePolicy
 
 DELETIONS_PER_CRASH: Final = 10
 CHARGED: Final = frozenset({Cause.CRASH, Cause.HANG, Cause.EARLY})
+MAXIMUM_UNPROVEN: Final = 16
+"""So many unproven failures are remembered; with back-off this is more than an hour without the aggregator."""
 
 
 def exhausted(policy: FailurePolicy, job: JobState, account: Account, cause: Cause) -> str:
@@ -61,6 +63,24 @@ def restart_wait_seconds(policy: FailurePolicy, account: Account, cause: Cause) 
 def count_restart(restarts: Restarts, cause: Cause) -> Restarts:
     """Count one restart by its cause."""
     return replace(restarts, **{cause.value: getattr(restarts, cause.value) + 1})
+
+
+def note_unproven(student: StudentState, cause: Cause) -> StudentState:
+    """Remember a failure that was counted while the aggregator could not be asked."""
+    unproven = (*student.unproven, (student.attempt, cause))
+    return replace(student, unproven=unproven[-MAXIMUM_UNPROVEN:])
+
+
+def take_back(student: StudentState, attempt: int) -> StudentState:
+    """Undo what was counted against a student whose terminal record is that of this attempt: it had not failed."""
+    restarts, account = student.restarts, student.account
+    for failed, cause in student.unproven:
+        if failed < attempt:
+            continue
+        restarts = replace(restarts, **{cause.value: getattr(restarts, cause.value) - 1})
+        if cause in CHARGED:
+            account = replace(account, charged=account.charged - 1, spent=max(0, account.spent - 1))
+    return replace(student, restarts=restarts, account=account, unproven=())
 
 
 def credit(policy: FailurePolicy, student: StudentState, num_contributed: int) -> StudentState:

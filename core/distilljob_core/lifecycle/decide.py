@@ -23,6 +23,7 @@ Policy = Callable[[World, Draft], Draft]
 
 RUNNING: Final[tuple[Policy, ...]] = (
     ends.check_state_lost,
+    ends.check_aggregator,
     restarts.judge_all,
     ends.check_complete,
     deadlines.keep_time,

@@ -9,6 +9,7 @@ from distilljob_core.lifecycle.draft import Draft, World
 from distilljob_core.lifecycle.model import EndReason, Manner, Outcome, Standing
 from distilljob_core.lifecycle.orders import end, end_all, recall_unseen
 from distilljob_core.lifecycle.restarts import close, is_over
+from distilljob_core.lifecycle.verdict import FATAL_REASONS
 
 LEAVE_SECONDS: Final = 600.0
 
@@ -23,6 +24,15 @@ def check_state_lost(world: World, draft: Draft) -> Draft:
         "restore its state volume, or delete the job and start over"
     )
     return draft.fail(Reason.AGGREGATOR_STATE_LOST, message, world.now_seconds)
+
+
+def check_aggregator(world: World, draft: Draft) -> Draft:
+    """Fail a job whose aggregator ended with what a restart cannot cure; it is started again after anything else."""
+    aggregator = world.seen.aggregator
+    if aggregator.fatal_exit_code is None:
+        return draft
+    reason = FATAL_REASONS.get(aggregator.fatal_exit_code, Reason.FATAL_EXIT)
+    return draft.fail(reason, f"the aggregator {aggregator.message}", world.now_seconds)
 
 
 def check_complete(world: World, draft: Draft) -> Draft:

@@ -5,7 +5,8 @@ The contract of whoever calls `decide`:
 - every action may come again (after a crash, or when it was not obeyed in time): Start of an attempt that exists and
   End of an attempt that is ending or gone are no-ops;
 - report an ended attempt in `Seen` until the state has moved past it, and read `Seen.table` after the attempts were
-  looked at (an older table is passed as None): exit 0 and exit 75 are proven by the table alone;
+  looked at, or mark those that ended since (`AttemptSeen.awaits_look`): exit 0 and exit 75 are proven by the table
+  alone, and an end that was judged without it is taken back when the table shows the student done;
 - `Decision.control` and `Decision.aggregator_wanted` are levels, not edges: make the world so, whenever it is not.
 
 All times are seconds on the clock of whoever watches (operator or local runner).
@@ -146,6 +147,8 @@ class StudentState:
     restarts: Restarts = Restarts()
     account: Account = Account()
     last_termination: Termination | None = None
+    unproven: tuple[tuple[int, Cause], ...] = ()
+    """Attempts that were counted as failed while the aggregator could not be asked."""
     joined_seconds: float | None = None
     """When it was first seen to have joined, since the start or the last release."""
     done_seconds: float | None = None

@@ -53,7 +53,7 @@ def repeat(world: World, draft: Draft) -> Draft:
         if ending and _is_due(world, ending.asked_seconds):
             draft = draft.student(name, ending=replace(ending, asked_seconds=world.now_seconds))
             draft = draft.act(End(name, ending.attempt, ending.reason, ending.manner))
-        elif not ending and _is_unseen(world, name, student) and _is_due(world, student.asked_seconds or 0.0):
+        elif not ending and is_lost(world, name, student):
             draft = draft.student(name, asked_seconds=world.now_seconds).act(Start(name, student.attempt))
     return _wakes(world, draft)
 
@@ -73,9 +73,14 @@ def end_strays(world: World, draft: Draft) -> Draft:
 def recall_unseen(world: World, draft: Draft) -> Draft:
     """Take back orders to start that nothing came of, for when nothing may start; the attempt's number is used up."""
     for name, student in draft.students():
-        if _is_unseen(world, name, student) and _is_due(world, student.asked_seconds or 0.0):
+        if is_lost(world, name, student):
             draft = draft.student(name, standing=Standing.IDLE, asked_seconds=None)
     return draft
+
+
+def is_lost(world: World, name: str, student: StudentState) -> bool:
+    """Whether an order to start has had its time, and nothing came of it that could be seen."""
+    return _is_unseen(world, name, student) and _is_due(world, student.asked_seconds or 0.0)
 
 
 def _is_unseen(world: World, name: str, student: StudentState) -> bool:

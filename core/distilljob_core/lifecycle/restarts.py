@@ -7,9 +7,9 @@ from distilljob_core.conditions import Reason
 from distilljob_core.lifecycle import budget
 from distilljob_core.lifecycle.draft import Draft, World
 from distilljob_core.lifecycle.model import Cause, EndReason, Manner, Standing, StudentState, Termination
-from distilljob_core.lifecycle.orders import end
+from distilljob_core.lifecycle.orders import end, is_lost
 from distilljob_core.lifecycle.quorum import leave_or_fail
-from distilljob_core.lifecycle.seen import AttemptSeen
+from distilljob_core.lifecycle.seen import AttemptSeen, AttemptStanding
 from distilljob_core.lifecycle.verdict import Case, Sentence, Verdict, has_record, judge
 
 OUT_OF_MEMORY: Final = "OOMKilled"
@@ -27,7 +27,9 @@ REASON_OF: Final = {
 
 def judge_all(world: World, draft: Draft) -> Draft:
     """Judge every attempt that is over, in spec order, and note every terminal record."""
-    for name, student in draft.in_play():
+    for name, _ in draft.in_play():
+        draft = _note_joined(world, draft, name)
+        student = draft.state.students[name]
         seen = world.current(name, student)
         if has_record(seen, world.view(name)):
             draft = _finish(world, draft, name)
@@ -35,6 +37,17 @@ def judge_all(world: World, draft: Draft) -> Draft:
             case = Case(student, seen, world.view(name), name in world.own_trainers)
             draft = _apply(world, draft, name, seen, judge(case))
     return draft
+
+
+def _note_joined(world: World, draft: Draft, name: str) -> Draft:
+    """Learn from the aggregator that an attempt did run of which nothing was seen and nothing is left.
+
+    Starting it again under its number would be in vain: the aggregator lets no second pod join as the same attempt.
+    """
+    student, view = draft.state.students[name], world.view(name)
+    if view is None or view.attempt != student.attempt or not is_lost(world, name, student):
+        return draft
+    return draft.student(name, pod_uid=view.pod_uid)
 
 
 def is_over(student: StudentState, seen: AttemptSeen | None) -> bool:
@@ -52,12 +65,16 @@ def is_being_ended(student: StudentState) -> bool:
 
 
 def _finish(world: World, draft: Draft, name: str) -> Draft:
+    view, student = world.view(name), draft.state.students[name]
+    if student.unproven and view and view.summary:
+        student = budget.take_back(student, view.summary.attempt)
+        draft = draft.student(name, restarts=student.restarts, account=student.account, unproven=())
     draft = draft.student(name, standing=Standing.DONE, done_seconds=world.now_seconds, backoff_until_seconds=None)
     return draft.tell("Normal", Reason.STUDENT_DONE, "its terminal record is durable", name)
 
 
 def _apply(world: World, draft: Draft, name: str, seen: AttemptSeen | None, verdict: Verdict) -> Draft:
-    if verdict.sentence is Sentence.UNKNOWN:
+    if verdict.sentence is Sentence.UNKNOWN or _would_be_final(world, draft, name, verdict):
         return draft
     draft = close(world, draft, name, seen)
     if verdict.sentence is Sentence.PARKED:
@@ -71,10 +88,19 @@ def _apply(world: World, draft: Draft, name: str, seen: AttemptSeen | None, verd
     return draft
 
 
+def _would_be_final(world: World, draft: Draft, name: str, verdict: Verdict) -> bool:
+    """Whether a failure has no restart left while nobody can say that the student is not done: that waits."""
+    if verdict.cause is None or world.view(name) is not None:
+        return False
+    account = draft.state.students[name].account
+    cause = budget.charged_cause(verdict.cause, account)
+    return bool(budget.exhausted(world.spec.failure_policy, draft.state, account, cause))
+
+
 def close(world: World, draft: Draft, name: str, seen: AttemptSeen | None) -> Draft:
     """Put an attempt that is over on record; its student is free for the next one."""
     student = draft.state.students[name]
-    if seen is None:
+    if seen is None or seen.standing is AttemptStanding.GONE:
         termination = Termination(student.attempt, None, "Gone", world.now_seconds, "nobody saw how it ended")
     else:
         ended_seconds = world.now_seconds if seen.ended_seconds is None else seen.ended_seconds
@@ -111,10 +137,13 @@ def _replace(world: World, draft: Draft, name: str, seen_cause: Cause) -> Draft:
     if student.last_termination and student.last_termination.reason == OUT_OF_MEMORY:
         account = replace(account, out_of_memory=account.out_of_memory + 1)
     wait_seconds = budget.restart_wait_seconds(policy, account, cause)
+    if world.view(name) is None:
+        student = budget.note_unproven(student, cause)
     draft = draft.student(
         name,
         account=account,
         restarts=budget.count_restart(student.restarts, cause),
+        unproven=student.unproven,
         backoff_until_seconds=world.now_seconds + wait_seconds,
     )
     return draft.tell("Warning", REASON_OF[cause], f"{told}; next attempt in {wait_seconds:.0f} s", name)
@@ -140,6 +169,8 @@ def _describe(student: StudentState, cause: Cause | None) -> str:
     end = student.last_termination
     assert end is not None
     told = _TOLD.get(cause) if cause else None
+    if cause is Cause.DELETED and end.exit_code is not None:
+        told = "was deleted"
     told = told or (f"exited {end.exit_code}" if end.exit_code is not None else "ended")
     details = ", ".join(filter(None, (end.reason if end.exit_code != 0 else "", end.message)))
     return f"attempt {end.attempt} {told}" + (f" ({details})" if details and cause is not Cause.DELETED else "")

@@ -19,6 +19,8 @@ class AttemptStanding(StrEnum):
     """Asked for, not running: unschedulable, image not there, no pod yet. The reason says why."""
     RUNNING = "Running"
     ENDED = "Ended"
+    GONE = "Gone"
+    """Nothing of it is left, and nobody saw how it ended."""
     UNREACHABLE = "Unreachable"
     """On a node that nobody hears from; nobody can say whether it still runs."""
 
@@ -41,6 +43,10 @@ class AttemptSeen:
     """The process's own last words, or the scheduler's and kubelet's message, passed on."""
     disrupted: bool = False
     """DisruptionTarget: evicted, preempted or drained."""
+    deleted: bool = False
+    """Somebody asked for its deletion before it ended."""
+    awaits_look: bool = False
+    """It is over, and what is known of the aggregator is older than that: its end cannot be judged yet."""
     terminal_record: bool = False
     """The termination message carries this student's terminal record."""
     recorded_exit_code: int | None = None
@@ -49,7 +55,7 @@ class AttemptSeen:
     @property
     def is_live(self) -> bool:
         """Whether it may still do anything: whatever has not provably ended."""
-        return self.standing is not AttemptStanding.ENDED
+        return self.standing not in (AttemptStanding.ENDED, AttemptStanding.GONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,9 @@ class AggregatorSeen:
     ready: bool = False
     started_seconds: float | None = None
     message: str = ""
+    """Why it is not ready."""
+    fatal_exit_code: int | None = None
+    """It ended with this, and starting it again cannot help."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,8 @@ def _note_table(world: World, name: str, student: StudentState, *, is_released: 
         return replace(student, standing=Standing.DROPPED)
     if view.attempt == student.attempt and student.joined_seconds is None and _counts(student) and not is_released:
         student = replace(student, joined_seconds=world.now_seconds)
+    if student.unproven and view.summary is None:
+        student = replace(student, unproven=())
     contributed = sum(name in close.contributors for close in table.closes if close.split == "train")
     return credit(world.spec.failure_policy, student, contributed)
 

@@ -11,7 +11,7 @@ from typing import Final
 from distilljob_core.conditions import Reason
 from distilljob_core.exit_codes import ExitCode, is_fatal
 from distilljob_core.lifecycle.model import Cause, EndReason, StudentState
-from distilljob_core.lifecycle.seen import AttemptSeen
+from distilljob_core.lifecycle.seen import AttemptSeen, AttemptStanding
 from distilljob_core.round_table import StudentView
 
 
@@ -60,6 +60,8 @@ FATAL_REASONS: Final[dict[int, Reason]] = {
 }
 OWN_FAILURES: Final = {EndReason.HANG: Cause.HANG, EndReason.NODE_LOST: Cause.NODE}
 
+_KILLED: Final = (None, ExitCode.TERMINATED, 128 + 9)
+"""How a process ends that is deleted: it saves on SIGTERM, or is killed when its grace period is over."""
 _UNKNOWN: Final = Verdict(Sentence.UNKNOWN)
 _PARKED: Final = Verdict(Sentence.PARKED)
 
@@ -77,9 +79,11 @@ def judge(case: Case) -> Verdict:
         return Verdict(Sentence.FAILED, cause) if cause else Verdict(Sentence.RETURNED)
     if case.seen is None:
         return _gone(case)
+    if case.seen.awaits_look:
+        return _UNKNOWN
     if case.seen.disrupted:
         return Verdict(Sentence.FAILED, Cause.NODE)
-    return _by_exit_code(case, case.seen)
+    return _gone(case) if case.seen.standing is AttemptStanding.GONE else _by_exit_code(case, case.seen)
 
 
 def _gone(case: Case) -> Verdict:
@@ -100,7 +104,8 @@ def _by_exit_code(case: Case, seen: AttemptSeen) -> Verdict:
         return _PARKED
     if code is not None and _is_trusted_fatal(case, seen, code):
         return Verdict(Sentence.FATAL, reason=FATAL_REASONS.get(code, Reason.FATAL_EXIT))
-    return Verdict(Sentence.FAILED, Cause.CRASH)
+    was_deleted = seen.deleted and code in _KILLED
+    return Verdict(Sentence.FAILED, Cause.DELETED if was_deleted else Cause.CRASH)
 
 
 def _was_told_to_park(case: Case) -> bool:
