@@ -218,6 +218,23 @@ def report(
     raise typer.Exit(run_report(runs, output))
 
 
+@app.command(
+    epilog="""Examples:
+
+distilljob render job.yaml
+
+distilljob render job.yaml --set placement.maximumConcurrentStudents=2 | less"""
+)
+def render(
+    file: JobPath,
+    settings: Settings = [],  # noqa: B006 - typer copies it
+) -> None:
+    """Print the Kubernetes objects that the operator would make of a job, first attempts included."""
+    from distilljob.render import run_render
+
+    raise typer.Exit(run_render(file, settings))
+
+
 @app.command(epilog="Example: distilljob schema | kubectl apply --server-side -f -")
 def schema() -> None:
     """Print the CustomResourceDefinition."""

@@ -21,7 +21,7 @@ def test_version_is_the_packages(capsys):
     assert capsys.readouterr().out == f"distilljob {version('distilljob')}\n"
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["validate"], ["schema"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["validate"], ["render"], ["schema"]])
 def test_help_shows_how_to_begin(capsys, command):
     assert main([*command, "--help"]) == 0
     assert "distilljob" in capsys.readouterr().out

@@ -64,8 +64,10 @@ class Cluster:
                 "--cidr=10.200.0.0/16",
                 "--node-ip=127.0.0.1",
                 "--node-lease-duration-seconds=40",
+                "--server-address=127.0.0.1:0",  # it serves, and says so, once it watches everything
             ],
         )
+        self._wait_for(lambda: self._processes["kwok"].has_said("Starting HTTP server"), "kwok")
 
     def stop(self) -> None:
         """End everything that was started, at once."""
@@ -111,24 +113,27 @@ class Cluster:
     def install_crds(self, folder: Path) -> None:
         """Apply the custom resource definitions of a folder and wait until they are served and explained."""
         self.kubectl("apply", "--server-side", f"--filename={folder}")
-        self.kubectl("wait", "--for=condition=Established", f"--filename={folder}", "--timeout=30s")
+        established = ("wait", "--for=condition=Established", f"--filename={folder}", "--timeout=30s")
+        self._wait_for(lambda: self.kubectl(*established), "custom resource")  # kubectl fails where no condition is yet
         for file in folder.glob("*.yaml"):
             kind = yaml.safe_load(file.read_text())["metadata"]["name"]
             self._wait_for(lambda kind=kind: self.kubectl("explain", kind), f"explanation of {kind}")
 
     def _wait_for(self, attempt: Callable[[], object], what: str) -> None:
-        """Try until it raises nothing."""
+        """Try until it neither raises nor returns False."""
         give_up_seconds = time.monotonic() + LIMIT_SECONDS
         while True:
             for process in self._processes.values():
                 process.check()
+            told = ""
             try:
-                attempt()
-                return
+                if attempt() is not False:
+                    return
             except (OSError, RigError) as error:
-                if time.monotonic() > give_up_seconds:
-                    logs = "\n".join(f"{name}:\n{process.tail(5)}" for name, process in self._processes.items())
-                    raise RigError(f"no {what} after {LIMIT_SECONDS:.0f} s: {error}\n{logs}") from error
+                told = str(error)
+            if time.monotonic() > give_up_seconds:
+                logs = "\n".join(f"{name}:\n{process.tail(5)}" for name, process in self._processes.items())
+                raise RigError(f"no {what} after {LIMIT_SECONDS:.0f} s: {told}\n{logs}")
             time.sleep(POLL_SECONDS)
 
     def spawn(self, name: str, arguments: list[str]) -> None:
