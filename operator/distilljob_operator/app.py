@@ -1,0 +1,188 @@
+"""The operator's process: everything is made here, started in order, and stopped in order."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from distilljob_core.clock import SteadyClock
+from distilljob_core.errors import DistillJobError
+from distilljob_operator.api import Api
+from distilljob_operator.background import Background
+from distilljob_operator.connection import Connection, connect
+from distilljob_operator.credentials import credentials
+from distilljob_operator.errors import ApiError, NotFound
+from distilljob_operator.events import Events
+from distilljob_operator.health import Check, LoopWatch, silence_check, start_web
+from distilljob_operator.job_audit import JobAudit, job_paths
+from distilljob_operator.job_watch import JobWatch
+from distilljob_operator.jobs import Jobs
+from distilljob_operator.lease import Lease
+from distilljob_operator.metrics import OperatorMetrics, Readings, StateCollector
+from distilljob_operator.settings import Settings
+from distilljob_operator.store import JobKey
+from distilljob_operator.watches import Watches
+from distilljob_operator.workers import Reconciles, Workers
+from distilljob_operator.workqueue import WorkQueue
+
+LEASE_NAME: Final = "distilljob-operator"
+_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_FINISH_SECONDS: Final = 5.0
+_FLUSH_SECONDS: Final = 1.0
+_RELEASE_SECONDS: Final = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What reconciling is done with."""
+
+    settings: Settings
+    clock: Callable[[], float]
+    api: Api
+    jobs: Jobs
+    watches: Watches
+    queue: WorkQueue[JobKey]
+    events: Events
+    metrics: OperatorMetrics
+
+
+async def serve(settings: Settings, make_reconciler: Callable[[Tools], Reconciles]) -> int:
+    """Serve until SIGTERM or SIGINT; gives the exit code.
+
+    Raises:
+        DistillJobError: no way to the cluster, no CRD, port taken, lease lost.
+    """
+    stop = asyncio.Event()
+    _on_signals(stop)
+    async with connect(settings.kubeconfig, settings.context) as connection:
+        operator = Operator(settings, connection, make_reconciler)
+        await operator.run(stop)
+    return 0
+
+
+class Operator:
+    """All parts of one operator."""
+
+    def __init__(
+        self, settings: Settings, connection: Connection, make_reconciler: Callable[[Tools], Reconciles]
+    ) -> None:
+        clock = SteadyClock().now
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics = OperatorMetrics()
+        self._api = api = Api(connection, on_request=metrics.on_request)
+        self._jobs = jobs = Jobs()
+        self._queue: WorkQueue[JobKey] = WorkQueue(clock)
+        self._watches = Watches(api, self._queue.add, settings.namespace, clock=clock)
+        self._events = Events(api, settings.holder, lambda reason: metrics.events_dropped.labels(reason).inc())
+        self._job_watch = JobWatch(
+            jobs, self._queue.add, lambda: credentials(connection.configuration), settings.namespace
+        )
+        self._audit = JobAudit(api, jobs, self._job_watch.delivered, self._queue.add, namespaces=settings.namespace)
+        self._lease = Lease(api, _lease_namespace(settings), LEASE_NAME, settings.holder, clock=clock)
+        self._is_leading = not settings.lease
+        self._loop_watch = LoopWatch(clock, metrics.loop_lag_seconds.set)
+        tools = Tools(settings, clock, api, jobs, self._watches, self._queue, self._events, metrics)
+        self._workers = Workers(self._queue, make_reconciler(tools), metrics, settings.workers)
+        metrics.registry.register(StateCollector(jobs, self._readings()))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until told to stop, then finish what was begun and give the lease back."""
+        settings = self._settings
+        web, port = await start_web(
+            self._metrics.registry, self._live(), [self._not_ready], settings.http_bind, settings.http_port
+        )
+        _log.info("listening", port=port, namespaces=list(settings.namespace) or "all")
+        try:
+            async with Background(stop) as background:
+                await self._work(background)
+        finally:
+            await self._job_watch.stop()
+            await web.cleanup()
+
+    async def _work(self, background: Background) -> None:
+        background.run(self._loop_watch.run())
+        background.run(self._events.run())
+        for _, informer in self._watches:
+            background.run(informer.run())
+        if await background.during(self._get_ready()):
+            await self._lead(background)
+
+    async def _get_ready(self) -> None:
+        """Wait for all that must be there before the first job is looked at."""
+        await self._look_for_crd()
+        await self._watches.synced()
+        if self._settings.lease:
+            await self._lease.acquire()
+        self._is_leading = True
+        _log.info("at work")
+
+    async def _lead(self, background: Background) -> None:
+        if self._settings.lease:
+            background.run(self._lease.hold())
+        await self._job_watch.start()
+        _on_signals(background.stop)  # kopf took them
+        background.run(self._job_watch.run())
+        background.run(self._audit.run())
+        background.run(self._workers.run())
+        await background.until_stopped()
+        _log.info("stopping")
+        await self._workers.stop(_FINISH_SECONDS)
+        await self._events.flush(_FLUSH_SECONDS)
+        await self._give_back()
+
+    async def _look_for_crd(self) -> None:
+        try:
+            await self._api.get(job_paths(self._settings.namespace)[0], limit=1)
+        except NotFound as error:
+            raise DistillJobError(
+                "the cluster knows no DistillJobs: apply deploy/crds/distilljobs.yaml first"
+            ) from error
+
+    async def _give_back(self) -> None:
+        if not self._settings.lease:
+            return
+        try:
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                await self._lease.release()
+        except (ApiError, TimeoutError) as error:
+            _log.warning("lease not given back: the next operator waits for its end", error=str(error))
+
+    def _live(self) -> list[Check]:
+        silences = [silence_check(kind, informer, self._clock) for kind, informer in self._watches]
+        return [self._loop_watch.problem, self._audit.problem, *silences]
+
+    def _not_ready(self) -> str | None:
+        if not self._watches.is_synced:
+            return "children are being listed"
+        return None if self._is_leading else "another operator holds the lease"
+
+    def _readings(self) -> Readings:
+        return Readings(
+            queue_depth=lambda: self._queue.depth,
+            watch_ages_seconds=lambda: self._watches.ages_seconds(self._clock()),
+            is_leading=lambda: self._is_leading,
+        )
+
+
+def _lease_namespace(settings: Settings) -> str:
+    if settings.lease_namespace or not settings.lease:
+        return settings.lease_namespace or ""
+    try:
+        return _NAMESPACE_FILE.read_text().strip()
+    except OSError as error:
+        raise DistillJobError(
+            "not in a pod, so the Lease has no namespace: give --lease-namespace NAMESPACE, or --no-lease"
+        ) from error
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)

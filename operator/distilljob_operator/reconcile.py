@@ -1,0 +1,240 @@
+"""One wake-up of one DistillJob: read, observe, decide, write the status, carry it out. No step remembers the last one.
+
+What is held of a job between wake-ups can all be had again from the job itself, its children and its aggregator; after
+a lost race for the status it is.
+"""
+
+from typing import Any, Final
+
+import structlog
+
+from distilljob_core.lifecycle.decide import decide
+from distilljob_core.lifecycle.model import Cause, Decision, JobState, StudentState
+from distilljob_core.lifecycle.seen import Wishes
+from distilljob_core.round_table import RoundTable
+from distilljob_core.spec.job import API_VERSION, KIND, DistillJob
+from distilljob_operator.act import Actor
+from distilljob_operator.app import Tools
+from distilljob_operator.apply import Applier, NameTaken, StillThere
+from distilljob_operator.children import DEPLOYMENTS, JOBS, OTHERS, PODS, JobChildren, labeled, owned
+from distilljob_operator.errors import Conflict, Forbidden, NotFound
+from distilljob_operator.held import Held
+from distilljob_operator.job_audit import job_paths
+from distilljob_operator.jobs import JobRecord
+from distilljob_operator.memory import read_state
+from distilljob_operator.no_pod import no_pod_message
+from distilljob_operator.observe import Observation, observe
+from distilljob_operator.progress.look import Target
+from distilljob_operator.shown import is_urgent, shown
+from distilljob_operator.store import JobKey
+from distilljob_operator.wanted import read_wanted
+
+STATUS_SECONDS: Final = 60.0
+"""Progress alone is written at most this often."""
+TAKEN_SECONDS: Final = 15.0
+"""How often a name that somebody else has is tried again."""
+STILL_THERE_SECONDS: Final = 0.5
+
+_log = structlog.get_logger(__name__)
+
+
+class Reconciler:
+    """Makes the cluster as its DistillJobs want it."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._held: dict[JobKey, Held] = {}
+        applier = Applier(tools.api, tools.watches.absorb)
+        self._actor = Actor(applier, tools.settings.images, tools.metrics.replacement_seconds.observe, tools.clock)
+
+    async def reconcile(self, key: JobKey) -> None:
+        """Look at one job and do what is due.
+
+        Raises:
+            ApiError: the API server refused or failed; the job is to be tried again after a pause.
+        """
+        tools = self._tools
+        record = tools.jobs.get(key)
+        if record is None or "deletionTimestamp" in record.body["metadata"]:
+            self._let_go(key)
+            return
+        held = self._hold(record)
+        held.wanted = await read_wanted(record.body, held.wanted, held.state, tools.api, tools.clock())
+        if held.wanted.job is None:
+            await self._remember(record, held, held.state, None)
+            return
+        try:
+            await self._go_on(record, held, held.wanted.job)
+        except NameTaken as error:
+            self._tell_taken(key, held, str(error))
+        except StillThere:
+            tools.queue.add_at(key, tools.clock() + STILL_THERE_SECONDS)
+        except Forbidden as error:
+            if not error.is_terminating_namespace:
+                raise
+            _log.info("the namespace is being deleted")
+
+    async def _go_on(self, record: JobRecord, held: Held, job: DistillJob) -> None:
+        tools, now_seconds = self._tools, self._tools.clock()
+        children = self._children(record)
+        self._poll(record, children)
+        look = tools.poller.latest(record.key)
+        observation = observe(
+            children,
+            look,
+            held.sightings,
+            now_seconds=now_seconds,
+            watching_since_seconds=tools.watches.watching_since_seconds(record.key[0]),
+            no_pod_messages=held.no_pod_messages,
+        )
+        held.sightings = observation.sightings
+        seen = held.show_unmade(observation.seen)
+        wishes = Wishes(job.spec.suspend, job.spec.stop_after_cycle)
+        decision = decide(job.spec, wishes, seen, held.state, now_seconds)
+        held.note_failures(seen, decision, now_seconds)
+        before = held.state
+        if not await self._remember(
+            record, held, decision.state, seen.table, is_due=bool(decision.actions or decision.events)
+        ):
+            return
+        self._tell(record, before, decision)
+        if observation.needs_look:
+            tools.poller.refresh(record.key)
+        self._wake(record, job, decision, observation)
+        await self._actor.carry_out(job, children, decision, held)
+        held.taken = ""
+        await self._ask_why(record, held, observation)
+        await self._expire(record, job, decision.state)
+
+    def _hold(self, record: JobRecord) -> Held:
+        """Give what is held of this incarnation of a job; of a new one, what its status says."""
+        held = self._held.get(record.key)
+        if held is None or held.state.uid != record.uid:
+            held = Held(read_state(record.body), record.body.get("status") or {})
+            self._held[record.key] = held
+        return held
+
+    def _let_go(self, key: JobKey) -> None:
+        self._tools.poller.forget(key)
+        self._held.pop(key, None)
+
+    def _children(self, record: JobRecord) -> JobChildren:
+        """Gather what is known of the children; pods and kept claims outlive their owners, so a label tells theirs."""
+        watches, key, uid = self._tools.watches, record.key, record.uid
+        return JobChildren(
+            jobs=owned(uid, watches.of(JOBS, key)),
+            pods=labeled(uid, watches.of(PODS, key)),
+            deployments=owned(uid, watches.of(DEPLOYMENTS, key)),
+            others={kind.name: labeled(uid, watches.of(kind, key)) for kind in OTHERS},
+        )
+
+    def _poll(self, record: JobRecord, children: JobChildren) -> None:
+        """Have the aggregator looked at for as long as there is one."""
+        pod = children.aggregator_pod
+        if pod is None or not pod.ip:
+            self._tools.poller.forget(record.key)
+        else:
+            self._tools.poller.watch(Target(record.key, record.uid, pod.name, pod.ip))
+
+    async def _remember(
+        self, record: JobRecord, held: Held, state: JobState, table: RoundTable | None, *, is_due: bool = False
+    ) -> bool:
+        """Write the status if that is due; false if somebody else was faster, and everything must be read again.
+
+        Args:
+            record: which job.
+            held: what is held of it.
+            state: what is to be remembered.
+            table: the aggregator's, for what is shown.
+            is_due: something will be done that must not be forgotten.
+        """
+        assert held.wanted is not None
+        now_seconds = self._tools.clock()
+        status = shown(
+            held.wanted.job,
+            state,
+            table,
+            now_seconds,
+            generation=held.wanted.generation,
+            valid=held.valid(now_seconds),
+            before=held.written,
+        )
+        if status != held.written:
+            if (
+                not is_due
+                and not is_urgent(held.written, status)
+                and now_seconds < held.written_seconds + STATUS_SECONDS
+            ):
+                self._tools.queue.add_at(record.key, held.written_seconds + STATUS_SECONDS)
+            elif not await self._write(record, status):
+                return False
+            else:
+                held.written, held.written_seconds = status, now_seconds
+        held.state = state
+        return True
+
+    async def _write(self, record: JobRecord, status: dict[str, Any]) -> bool:
+        namespace, name = record.key
+        metadata = {
+            "namespace": namespace,
+            "name": name,
+            "uid": record.uid,
+            "resourceVersion": str(record.resource_version),
+        }
+        body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": status}
+        try:
+            self._tools.jobs.update(await self._tools.api.put(f"{_path(record.key)}/status", body))
+        except NotFound:
+            self._tools.jobs.remove(record.key, record.uid)
+            self._let_go(record.key)
+            return False
+        except Conflict:
+            self._held.pop(record.key, None)
+            self._tools.jobs.update(await self._tools.api.get(_path(record.key)))
+            self._tools.queue.add(record.key)
+            return False
+        return True
+
+    def _tell(self, record: JobRecord, before: JobState, decision: Decision) -> None:
+        """Tell what was decided, once it is durable."""
+        self._tools.events.tell(record, decision.events)
+        for name, student in decision.state.students.items():
+            past = before.students.get(name, StudentState()).restarts
+            for cause in Cause:
+                num_new = getattr(student.restarts, cause) - getattr(past, cause)
+                if num_new > 0:
+                    self._tools.metrics.restarts.labels(cause).inc(num_new)
+
+    def _tell_taken(self, key: JobKey, held: Held, message: str) -> None:
+        """Show at once that a name is taken, and look now and then whether it still is."""
+        is_news, held.taken = message != held.taken, message
+        self._tools.queue.add_at(key, self._tools.clock() + (0.0 if is_news else TAKEN_SECONDS))
+
+    def _wake(self, record: JobRecord, job: DistillJob, decision: Decision, observation: Observation) -> None:
+        wakes = [*observation.wakes, decision.next_wake_seconds, _expiry_seconds(job, decision.state)]
+        if any(wake is not None for wake in wakes):
+            self._tools.queue.add_at(record.key, min(wake for wake in wakes if wake is not None))
+
+    async def _ask_why(self, record: JobRecord, held: Held, observation: Observation) -> None:
+        """Find out why Jobs make no pods; whoever reads the status should not have to."""
+        unasked = [job for job in observation.no_pod_jobs if job.uid not in held.no_pod_messages]
+        for job in unasked:
+            held.no_pod_messages[job.uid] = await no_pod_message(self._tools.api, job)
+        if unasked:
+            self._tools.queue.add(record.key)
+
+    async def _expire(self, record: JobRecord, job: DistillJob, state: JobState) -> None:
+        """Delete a job whose time after its end is over."""
+        expiry_seconds = _expiry_seconds(job, state)
+        if expiry_seconds is not None and self._tools.clock() >= expiry_seconds:
+            await self._tools.api.delete(_path(record.key), record.uid)
+
+
+def _expiry_seconds(job: DistillJob, state: JobState) -> float | None:
+    if state.outcome is None or job.spec.ttl_seconds_after_finished is None:
+        return None
+    return state.outcome.time_seconds + job.spec.ttl_seconds_after_finished
+
+
+def _path(key: JobKey) -> str:
+    return f"{job_paths([key[0]])[0]}/{key[1]}"
