@@ -48,6 +48,10 @@ class Process:
         if code is not None:
             raise RigError(f"{self.name} ended with {code}; the end of its log:\n{self.tail()}")
 
+    def has_said(self, text: str) -> bool:
+        """Whether its log holds this text."""
+        return text in self.log.read_text(errors="replace")
+
     def tail(self, lines: int = 15) -> str:
         """Return the last lines of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
