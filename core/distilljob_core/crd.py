@@ -101,7 +101,9 @@ def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
         made["items"] = _convert(node["items"], definitions)
     if "properties" in node:
         made["properties"] = {
-            name: _with_default(_convert(below, definitions), name in node.get("required", ()))
+            name: _convert(below, definitions)
+            if name in node.get("required", ()) or "default" in below
+            else _with_default(_convert(below, definitions))
             for name, below in node["properties"].items()
         }
     made |= _extra_properties(node, definitions)
@@ -129,25 +131,25 @@ def _extra_properties(node: Mapping[str, Any], definitions: Mapping[str, Any]) -
 
 
 def _convert_union(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
-    """X | None is nullable; a union of scalars is int-or-string, or free where it also takes booleans and floats."""
+    """X | None is X: the API server drops a null that stands for no value, so that null and nothing are stored alike.
+
+    A union of scalars is int-or-string, or free where it also takes booleans and floats.
+    """
     branches = [branch for branch in node["anyOf"] if branch.get("type") != "null"]
     outer = {key: node[key] for key in ("description", "default") if node.get(key) is not None}
-    nullable = {"nullable": True} if len(branches) < len(node["anyOf"]) else {}
     if len(branches) == 1:
-        return _convert(branches[0], definitions) | outer | nullable
-    types = {branch.get("type") for branch in branches}
-    if types == {"integer", "string"}:
-        return {"x-kubernetes-int-or-string": True} | outer | nullable
-    return {"x-kubernetes-preserve-unknown-fields": True} | outer | nullable
+        return _convert(branches[0], definitions) | outer
+    if {branch.get("type") for branch in branches} == {"integer", "string"}:
+        return {"x-kubernetes-int-or-string": True} | outer
+    return {"x-kubernetes-preserve-unknown-fields": True} | outer
 
 
-def _with_default(node: Schema, required: bool) -> Schema:
-    """Give optional blocks a default, so that the defaults inside them show in `kubectl get -o yaml`.
+def _with_default(node: Schema) -> Schema:
+    """Give blocks a default, so that the defaults inside them show in `kubectl get -o yaml`.
 
     It is written out whole: the API server holds a default against the rules before it fills in what is below.
     """
-    is_block = node.get("type") == "object" and not node.get("nullable")
-    if required or not is_block:
+    if node.get("type") != "object":
         return node
     below = node.get("properties", {}).items()
     return node | {"default": {name: field["default"] for name, field in below if "default" in field}}

@@ -28,7 +28,8 @@ def field_reference() -> str:
         [
             "# DistillJob: all fields",
             "",
-            "Types and limits are those of the CRD. A field that is not built yet is refused, never ignored.",
+            "Types and limits are those of the CRD. `null` means what leaving the field out means. A field that is not",
+            "built yet is refused, never ignored.",
             "",
             "## Spec",
             "",
@@ -117,7 +118,7 @@ def _type(node: Mapping[str, Any]) -> str:
         return "integer or string"
     kind = str(node.get("type", "any"))
     limits = _limits(node)
-    return f"{kind}{limits}{', nullable' if node.get('nullable') else ''}"
+    return f"{kind}{limits}"
 
 
 def _limits(node: Mapping[str, Any]) -> str:

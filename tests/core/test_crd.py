@@ -21,7 +21,6 @@ ALLOWED_KEYWORDS = {
     "description",
     "default",
     "enum",
-    "nullable",
     "properties",
     "required",
     "items",
@@ -120,7 +119,8 @@ def test_a_blocks_default_holds_those_below_because_rules_see_it_as_it_is_writte
     assert NODES["spec.method"]["default"]["ramp"] == NODES["spec.method.ramp"]["default"]
     assert NODES["spec.method.ramp"]["default"] == {"kind": "Linear", "unit": "Epoch"}
     assert NODES["spec.pod"]["default"] == {}
-    assert "default" not in NODES["spec.dataset"]
+    for path in ("spec.dataset", "spec.dataset.volume", "spec.students[].initialWeights", "spec.pod.resources"):
+        assert "default" not in NODES[path]
 
 
 def test_a_students_overrides_carry_no_defaults():
