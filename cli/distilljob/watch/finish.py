@@ -6,7 +6,6 @@ from distilljob import console
 from distilljob.errors import BadInput
 from distilljob.run_directory.wishes import Wish, write_wish
 from distilljob.watch.sight import RunPhase, Sight, Watcher
-from distilljob.watch.status import command_line
 from distilljob_core.spec.base import Problem
 
 
@@ -29,7 +28,7 @@ def run_finish(root: Path, after_cycle: int | None) -> int:
     write_wish(sight.folder, Wish(stop_after_cycle=cycle, instead_of=watcher.job.spec.stop_after_cycle))
     console.print_text(f"{sight.picture.job} ends after cycle {cycle} of {last}; cycle {first} is open")
     if not sight.is_live:
-        console.print_text(f"nobody runs it now; go on with\n  {command_line(sight)}")
+        console.print_text(f"nobody runs it now; go on with\n  {sight.command_line}")
     return 0
 
 

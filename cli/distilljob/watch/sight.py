@@ -1,12 +1,14 @@
 """One look at a local run from outside."""
 
+import shlex
 import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from distilljob.job_file import read_job
+from distilljob.local.failure import ADVICE
 from distilljob.local.picture import Painter, Picture
 from distilljob.local.scrape import Unreadable, scrape
 from distilljob.run_directory.events import RunEvent, RunReason, read_events
@@ -33,6 +35,7 @@ class RunPhase(StrEnum):
 
 
 _OVER: Final = ("Finished", "Dropped")
+_STYLES: Final = {RunPhase.RUNNING: "cyan", RunPhase.FINISHED: "green", RunPhase.FAILED: "red"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,59 @@ class Sight:
     def is_live(self) -> bool:
         """Whether a runner is at work."""
         return self.phase is RunPhase.RUNNING
+
+    @property
+    def state(self) -> JobState:
+        """What the runner remembers."""
+        return self.memory.state
+
+    @property
+    def phase_word(self) -> str:
+        """How it stands, in a word."""
+        return self.phase.value
+
+    @property
+    def phase_style(self) -> str:
+        """The color of that word."""
+        return _STYLES.get(self.phase, "yellow")
+
+    @property
+    def about(self) -> str:
+        """Say who runs it, or how the last one left."""
+        if self.was_killed and self.phase is RunPhase.STOPPED:
+            return " (its runner was killed)"
+        return f" (process {self.runner})" if self.runner else ""
+
+    @property
+    def verdict(self) -> str:
+        """What came out of it; empty before the end."""
+        return self.result.verdict if self.phase is RunPhase.FINISHED and self.result is not None else ""
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Where it runs, for programs."""
+        return {"directory": str(self.folder.root), "runner": self.runner, "runnerWasKilled": self.was_killed}
+
+    @property
+    def advice(self) -> list[str]:
+        """What to do next, then the commands that do it."""
+        root, outcome = shlex.quote(str(self.folder.root)), self.state.outcome
+        if self.phase is RunPhase.RUNNING:
+            if outcome is not None:
+                return ["it is about to end; look again", f"distilljob status {root}"]
+            return ["watch it, or end it early and well", f"distilljob top {root}", f"distilljob finish {root}"]
+        if self.phase is RunPhase.FINISHED:
+            return [f"the weights are in {self.folder.results}; a page about the run", f"distilljob report {root}"]
+        cure = ADVICE.get(outcome.reason, "try again") if outcome else "go on where it stopped"
+        return [cure, self.command_line]
+
+    @property
+    def command_line(self) -> str:
+        """A command that goes on with the run from anywhere; job.yaml holds what was asked for, --set and all."""
+        parts = ["distilljob", "run", str(self.folder.job_yaml), "-o", str(self.folder.root)]
+        if data := self.memory.settings.get("data"):
+            parts += ["--data", str(data)]
+        return shlex.join(parts)
 
 
 class Watcher:

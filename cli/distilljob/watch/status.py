@@ -1,7 +1,6 @@
-"""`distilljob status DIR`: how a run stands, and what to do next."""
+"""How a job stands, and what to do next: `distilljob status`, wherever the job runs."""
 
 import json
-import shlex
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -17,26 +16,29 @@ from rich.text import Text
 from distilljob import console
 from distilljob.console import in_time
 from distilljob.local.columns import status_columns
-from distilljob.local.failure import ADVICE
 from distilljob.local.picture import Row
 from distilljob.local.view import header, rows_table
-from distilljob.watch.sight import RunPhase, Sight, Watcher
+from distilljob.watch.seen import Seen, Watches
+from distilljob.watch.sight import Watcher
 from distilljob_core.conditions import ConditionType
 from distilljob_core.lifecycle.model import StudentState
 
 REFRESH_SECONDS: Final = 1.0
 _AGES: Final = frozenset({"elapsedSeconds", "etaSeconds", "silentSeconds", "samplesPerSecond", "barrierSeconds"})
-_STYLES: Final = {RunPhase.RUNNING: "cyan", RunPhase.FINISHED: "green", RunPhase.FAILED: "red"}
 
 
 def run_status(root: Path, *, watch: bool, as_json: bool) -> int:
-    """Print how a run stands; the exit code.
+    """Print how a local run stands; the exit code.
 
     Raises:
         NotFound: there is no run.
         BadInput: a file of the run is damaged.
     """
-    watcher = Watcher(root)
+    return show_status(Watcher(root), watch=watch, as_json=as_json)
+
+
+def show_status(watcher: Watches[Seen], *, watch: bool, as_json: bool) -> int:
+    """Print how a job stands, once or until nothing more can come; the exit code."""
     if not watch:
         sight = watcher.look()
         if as_json:
@@ -53,8 +55,8 @@ def run_status(root: Path, *, watch: bool, as_json: bool) -> int:
     return 0
 
 
-def _sights(watcher: Watcher) -> Iterator[Sight]:
-    """Look again and again until nobody runs the job."""
+def _sights(watcher: Watches[Seen]) -> Iterator[Seen]:
+    """Look again and again until nothing more can come."""
     while True:
         sight = watcher.look()
         yield sight
@@ -63,7 +65,7 @@ def _sights(watcher: Watcher) -> Iterator[Sight]:
         time.sleep(REFRESH_SECONDS)
 
 
-def _print_changes(watcher: Watcher, out: Console, *, as_json: bool) -> None:
+def _print_changes(watcher: Watches[Seen], out: Console, *, as_json: bool) -> None:
     """Print whenever something else changed than ages and speeds; as JSON one document a line."""
     before = None
     for sight in _sights(watcher):
@@ -78,14 +80,14 @@ def _print_changes(watcher: Watcher, out: Console, *, as_json: bool) -> None:
             out.print()
 
 
-def _print_status(sight: Sight, out: Console) -> None:
+def _print_status(sight: Seen, out: Console) -> None:
     out.print(render_status(sight, out.width))
     _print_advice(sight, out)
 
 
-def _print_advice(sight: Sight, out: Console) -> None:
+def _print_advice(sight: Seen, out: Console) -> None:
     """Print what to do next; a command stays on one line, to be copied."""
-    what, *commands = advice(sight)
+    what, *commands = sight.advice
     out.print(f"[green]next:[/] {escape(what)}")
     for command in commands:
         console.print_text(f"  {command}", out)
@@ -97,12 +99,9 @@ def _without_ages(tree: Any) -> Any:
     return [_without_ages(item) for item in tree] if isinstance(tree, list) else tree
 
 
-def render_status(sight: Sight, width: int) -> RenderableType:
+def render_status(sight: Seen, width: int) -> RenderableType:
     """Draw a status for people."""
-    runner = f" (process {sight.runner})" if sight.runner else ""
-    if sight.was_killed and sight.phase is RunPhase.STOPPED:
-        runner = " (its runner was killed)"
-    line = Text.assemble(header(sight.picture), " · ", (sight.phase.value, _STYLES.get(sight.phase, "yellow")), runner)
+    line = Text.assemble(header(sight.picture), " · ", (sight.phase_word, sight.phase_style), sight.about)
     aggregator = Text(f"aggregator: {sight.aggregator}", no_wrap=True, overflow="ellipsis")
     parts: list[RenderableType] = [line, aggregator, ""]
     parts += rows_table(sight.picture, status_columns(width, is_live=sight.is_live), width)
@@ -114,8 +113,8 @@ def render_status(sight: Sight, width: int) -> RenderableType:
     return Group(*parts, "")
 
 
-def _last_ends(sight: Sight) -> Iterator[RenderableType]:
-    for name, student in sight.memory.state.students.items():
+def _last_ends(sight: Seen) -> Iterator[RenderableType]:
+    for name, student in sight.state.students.items():
         if (end := student.last_termination) is None:
             continue
         why = ": ".join(filter(None, (end.reason, end.message)))
@@ -124,56 +123,30 @@ def _last_ends(sight: Sight) -> Iterator[RenderableType]:
         yield Text(f"{name}: attempt {end.attempt} {how}{ago}{f' ({why})' if why else ''}")
 
 
-def _troubles(sight: Sight) -> Iterator[RenderableType]:
+def _troubles(sight: Seen) -> Iterator[RenderableType]:
     """Show what somebody should look at; of a run that nobody runs that is history."""
-    state = sight.memory.state
-    for condition in state.conditions if sight.is_live and state.outcome is None else ():
+    for condition in sight.state.conditions if sight.is_live and sight.state.outcome is None else ():
         if condition.type is ConditionType.DEGRADED and condition.status == "True":
             yield Text(f"degraded: {condition.reason}, {condition.message}", style="yellow")
 
 
-def _outcome(sight: Sight) -> Iterator[RenderableType]:
-    outcome = sight.memory.state.outcome
-    if sight.phase is RunPhase.FAILED and outcome is not None:
+def _outcome(sight: Seen) -> Iterator[RenderableType]:
+    outcome = sight.state.outcome
+    if not sight.is_live and outcome is not None and outcome.kind == "Failed":
         yield Text.assemble(("failed: ", "bold red"), f"{outcome.message} ({outcome.reason})")
-    if sight.phase is RunPhase.FINISHED and sight.result is not None:
-        yield Text(sight.result.verdict)
+    if sight.verdict:
+        yield Text(sight.verdict)
 
 
-def advice(sight: Sight) -> list[str]:
-    """Say what to do next, and the commands that do it."""
-    root = shlex.quote(str(sight.folder.root))
-    outcome = sight.memory.state.outcome
-    if sight.phase is RunPhase.RUNNING:
-        if outcome is not None:
-            return ["it is about to end; look again", f"distilljob status {root}"]
-        return ["watch it, or end it early and well", f"distilljob top {root}", f"distilljob finish {root}"]
-    if sight.phase is RunPhase.FINISHED:
-        return [f"the weights are in {sight.folder.results}; a page about the run", f"distilljob report {root}"]
-    cure = ADVICE.get(outcome.reason, "try again") if outcome else "go on where it stopped"
-    return [cure, command_line(sight)]
-
-
-def command_line(sight: Sight) -> str:
-    """Give a command that goes on with the run from anywhere; job.yaml holds what was asked for, --set and all."""
-    folder = sight.folder
-    parts = ["distilljob", "run", str(folder.job_yaml), "-o", str(folder.root)]
-    if data := sight.memory.settings.get("data"):
-        parts += ["--data", str(data)]
-    return shlex.join(parts)
-
-
-def to_json(sight: Sight) -> dict[str, Any]:
+def to_json(sight: Seen) -> dict[str, Any]:
     """Give a status for programs."""
-    picture, state = sight.picture, sight.memory.state
+    picture, state = sight.picture, sight.state
     outcome = state.outcome
     return {
         "name": picture.job,
-        "directory": str(sight.folder.root),
-        "phase": sight.phase.value,
-        "runner": sight.runner,
-        "runnerWasKilled": sight.was_killed,
-        "reason": outcome.reason.value if outcome else None,
+        **sight.origin,
+        "phase": sight.phase_word,
+        "reason": outcome.reason if outcome else None,
         "message": outcome.message if outcome else None,
         "method": picture.method,
         "cycle": picture.cycle,
@@ -184,7 +157,7 @@ def to_json(sight: Sight) -> dict[str, Any]:
         "aggregator": sight.aggregator,
         "students": [_student(row, state.students[row.name]) for row in picture.rows],
         "conditions": [camel(asdict(condition)) for condition in state.conditions],
-        "next": advice(sight),
+        "next": sight.advice,
     }
 
 

@@ -1,8 +1,9 @@
-"""`distilljob top DIR`: a run's round table, live."""
+"""The round table of a job, live: `distilljob top`, wherever the job runs."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -14,7 +15,8 @@ from distilljob.local.view import header, rows_table
 from distilljob.run_directory.events import RunEvent, event_line
 from distilljob.watch.gains import Gains
 from distilljob.watch.keys import Keys
-from distilljob.watch.sight import Sight, Watcher
+from distilljob.watch.seen import Seen, Watches
+from distilljob.watch.sight import Watcher
 from distilljob_core.round_table import RoundTable
 
 REFRESH_SECONDS: Final = 1.0
@@ -23,27 +25,34 @@ NUM_OTHER_LINES: Final = 7
 """Header, round, titles, hidden students, gains and what is between."""
 
 
+S = TypeVar("S", bound=Seen)
+
+
 def run_top(root: Path) -> int:
-    """Show the run until it ends or somebody leaves with q; once, when the output is no terminal.
+    """Show a local run until it ends or somebody leaves with q; once, when the output is no terminal.
 
     Raises:
         NotFound: there is no run.
         BadInput: a file of the run is damaged.
     """
-    watcher, gains, out = Watcher(root), Gains(), console.out
-    sight = watcher.look()
+    return show_top(Watcher(root), Gains().of)
+
+
+def show_top(watcher: Watches[S], gains_of: Callable[[S], list[float]]) -> int:
+    """Show a job until it ends or somebody leaves with q; once, when the output is no terminal."""
+    sight, out = watcher.look(), console.out
     if out.is_terminal and sight.is_live:
         with Keys() as keys, Live(console=out, screen=True, auto_refresh=False) as live:
             while sight.is_live:
-                live.update(render_top(sight, gains.of(sight), out.width, out.height), refresh=True)
+                live.update(render_top(sight, gains_of(sight), out.width, out.height), refresh=True)
                 if keys.pressed(REFRESH_SECONDS) == "q":
                     return 0
                 sight = watcher.look()
-    out.print(render_top(sight, gains.of(sight), out.width, None))
+    out.print(render_top(sight, gains_of(sight), out.width, None))
     return 0
 
 
-def render_top(sight: Sight, gains: list[float], width: int, height: int | None) -> RenderableType:
+def render_top(sight: Seen, gains: list[float], width: int, height: int | None) -> RenderableType:
     """Draw a run into a terminal of this size; None = as long as it gets."""
     events = sight.events[-NUM_EVENTS:]
     room = None
@@ -51,7 +60,7 @@ def render_top(sight: Sight, gains: list[float], width: int, height: int | None)
         spare = height - NUM_OTHER_LINES - len(sight.picture.rows)
         events = events[-max(1, spare) :]
         room = max(1, height - NUM_OTHER_LINES - len(events))
-    end = "" if sight.is_live else f" · {sight.phase.value}"
+    end = "" if sight.is_live else f" · {sight.phase_word}"
     parts: list[RenderableType] = [
         Text.assemble(header(sight.picture), (end, "bold"), no_wrap=True, overflow="ellipsis"),
         _round_line(sight),
@@ -65,7 +74,7 @@ def render_top(sight: Sight, gains: list[float], width: int, height: int | None)
     return Group(*parts, *map(_event_line, events))
 
 
-def _round_line(sight: Sight) -> Text:
+def _round_line(sight: Seen) -> Text:
     """Say how far the open round is; without an aggregator, how that is."""
     if sight.is_live and sight.aggregator != "ready":
         return Text(f"aggregator: {sight.aggregator}", style="yellow", no_wrap=True, overflow="ellipsis")
