@@ -95,9 +95,7 @@ def run_job(
         Stopped: a signal came; the same call goes on.
         CommandError: something the user gave is wrong or missing; nothing was started.
     """
-    if problems := list(local_problems(given.job)):
-        raise BadInput(f"{given.job.metadata.name} cannot run on one machine", problems)
-    check_installed()
+    check_runs_here(given.job)
     folder = run_folder(given, output)
     folder.check_usable()
     with folder.locked() as inherited_lock, full_disk_told(folder):
@@ -126,6 +124,18 @@ def run_job(
         if ended is Ended.STOPPED:
             raise Stopped(signals.stops[0])
         return conclude(runner.state, folder, machine.aggregator.failure)
+
+
+def check_runs_here(job: DistillJob) -> None:
+    """See that one machine can do what the job asks for, and that this one has the programs.
+
+    Raises:
+        BadInput: the job needs a cluster; names every field that does.
+        MissingPart: names what is missing and the extra that brings it.
+    """
+    if problems := list(local_problems(job)):
+        raise BadInput(f"{job.metadata.name} cannot run on one machine", problems)
+    check_installed()
 
 
 def claim(folder: RunFolder, given: JobFile) -> DistillJob:
