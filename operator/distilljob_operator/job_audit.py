@@ -65,11 +65,12 @@ class JobAudit:
         while True:
             await asyncio.sleep(self._period_seconds)
             try:
-                await self._compare()
+                await self.compare()
             except ApiError as error:
                 _log.warning("jobs could not be listed", error=str(error))
 
-    async def _compare(self) -> None:
+    async def compare(self) -> None:
+        """Compare once; the verdict is `problem`."""
         before = {record.key: record for record in self._jobs}
         listed = {key: job for path in self._paths for key, job in (await self._list(path)).items()}
         await asyncio.sleep(self._grace_seconds)

@@ -285,7 +285,7 @@ class FaultProxy:
             headers["Authorization"] = credential
         url = self._upstream.host + request.raw_path
         limits = aiohttp.ClientTimeout(total=None)
-        body = await request.read()
+        body = await request.read() or None  # aiohttp gives even an empty body a type, which the server refuses
         async with self._session.request(request.method, url, data=body, headers=headers, timeout=limits) as answer:
             yield answer
 
