@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import aiohttp
 import structlog
 
 from distilljob_core.clock import SteadyClock
@@ -23,6 +24,11 @@ from distilljob_operator.job_watch import JobWatch
 from distilljob_operator.jobs import Jobs
 from distilljob_operator.lease import Lease
 from distilljob_operator.metrics import OperatorMetrics, Readings, StateCollector
+from distilljob_operator.progress.fetch import Direct, ThroughApiServer
+from distilljob_operator.progress.look import Source
+from distilljob_operator.progress.poller import Poller, open_session
+from distilljob_operator.progress.prometheus import Prometheus
+from distilljob_operator.progress.scrape import Scrape
 from distilljob_operator.settings import Settings
 from distilljob_operator.store import JobKey
 from distilljob_operator.watches import Watches
@@ -50,6 +56,7 @@ class Tools:
     queue: WorkQueue[JobKey]
     events: Events
     metrics: OperatorMetrics
+    poller: Poller
 
 
 async def serve(settings: Settings, make_reconciler: Callable[[Tools], Reconciles]) -> int:
@@ -60,8 +67,8 @@ async def serve(settings: Settings, make_reconciler: Callable[[Tools], Reconcile
     """
     stop = asyncio.Event()
     _on_signals(stop)
-    async with connect(settings.kubeconfig, settings.context) as connection:
-        operator = Operator(settings, connection, make_reconciler)
+    async with connect(settings.kubeconfig, settings.context) as connection, open_session() as session:
+        operator = Operator(settings, connection, session, make_reconciler)
         await operator.run(stop)
     return 0
 
@@ -70,7 +77,11 @@ class Operator:
     """All parts of one operator."""
 
     def __init__(
-        self, settings: Settings, connection: Connection, make_reconciler: Callable[[Tools], Reconciles]
+        self,
+        settings: Settings,
+        connection: Connection,
+        session: aiohttp.ClientSession,
+        make_reconciler: Callable[[Tools], Reconciles],
     ) -> None:
         clock = SteadyClock().now
         self._settings = settings
@@ -88,7 +99,14 @@ class Operator:
         self._lease = Lease(api, _lease_namespace(settings), LEASE_NAME, settings.holder, clock=clock)
         self._is_leading = not settings.lease
         self._loop_watch = LoopWatch(clock, metrics.loop_lag_seconds.set)
-        tools = Tools(settings, clock, api, jobs, self._watches, self._queue, self._events, metrics)
+        self._poller = Poller(
+            _progress_source(settings, connection, session, clock),
+            self._queue.add,
+            clock=clock,
+            poll_seconds=settings.poll_seconds,
+            on_error=lambda source: metrics.progress_errors.labels(source).inc(),
+        )
+        tools = Tools(settings, clock, api, jobs, self._watches, self._queue, self._events, metrics, self._poller)
         self._workers = Workers(self._queue, make_reconciler(tools), metrics, settings.workers)
         metrics.registry.register(StateCollector(jobs, self._readings()))
 
@@ -130,6 +148,7 @@ class Operator:
         _on_signals(background.stop)  # kopf took them
         background.run(self._job_watch.run())
         background.run(self._audit.run())
+        background.run(self._poller.run())
         background.run(self._workers.run())
         await background.until_stopped()
         _log.info("stopping")
@@ -166,9 +185,20 @@ class Operator:
     def _readings(self) -> Readings:
         return Readings(
             queue_depth=lambda: self._queue.depth,
+            progress_age_seconds=self._poller.oldest_age_seconds,
             watch_ages_seconds=lambda: self._watches.ages_seconds(self._clock()),
             is_leading=lambda: self._is_leading,
         )
+
+
+def _progress_source(
+    settings: Settings, connection: Connection, session: aiohttp.ClientSession, clock: Callable[[], float]
+) -> Source:
+    is_proxied = settings.aggregator_url == "proxy"
+    fetch = ThroughApiServer(connection) if is_proxied else Direct(session, settings.aggregator_url)
+    if settings.prometheus_url is not None and settings.progress_source == "Prometheus":
+        return Prometheus(session, settings.prometheus_url, fetch, settings.poll_seconds, clock=clock)
+    return Scrape(fetch, settings.poll_seconds)
 
 
 def _lease_namespace(settings: Settings) -> str:

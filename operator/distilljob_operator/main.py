@@ -55,3 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except DistillJobError as error:
         _log.error("failed", error=str(error))
         return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

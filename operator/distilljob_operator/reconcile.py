@@ -77,7 +77,7 @@ class Reconciler:
     async def _go_on(self, record: JobRecord, held: Held, job: DistillJob) -> None:
         tools, now_seconds = self._tools, self._tools.clock()
         children = self._children(record)
-        self._poll(record, children)
+        self._poll(record, job, held.state, children)
         look = tools.poller.latest(record.key)
         observation = observe(
             children,
@@ -128,13 +128,15 @@ class Reconciler:
             others={kind.name: labeled(uid, watches.of(kind, key)) for kind in OTHERS},
         )
 
-    def _poll(self, record: JobRecord, children: JobChildren) -> None:
-        """Have the aggregator looked at for as long as there is one."""
+    def _poll(self, record: JobRecord, job: DistillJob, state: JobState, children: JobChildren) -> None:
+        """Have the aggregator looked at for as long as there is, or should be, one."""
         pod = children.aggregator_pod
-        if pod is None or not pod.ip:
+        if pod is not None:
+            self._tools.poller.watch(Target(record.key, record.uid, pod.name, pod.ip))
+        elif job.spec.suspend or state.outcome is not None:
             self._tools.poller.forget(record.key)
         else:
-            self._tools.poller.watch(Target(record.key, record.uid, pod.name, pod.ip))
+            self._tools.poller.watch(Target(record.key, record.uid))
 
     async def _remember(
         self, record: JobRecord, held: Held, state: JobState, table: RoundTable | None, *, is_due: bool = False

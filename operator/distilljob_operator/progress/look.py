@@ -1,6 +1,7 @@
-"""What is asked about an aggregator, and what one look at it brings. Pure."""
+"""What is asked about an aggregator, who answers, and what one look at it brings. Pure."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from distilljob_core.progress import Progress, as_of
 from distilljob_core.round_table import RoundTable
@@ -36,6 +37,34 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """What a source has of one job now."""
+
+    progress: Progress
+    """No data, with the reason, where the source failed."""
+    age_seconds: float = 0.0
+    """Of the samples, when they were handed over."""
+    table: RoundTable | None = None
+    message: str = ""
+    """Why there is no table."""
+
+
+class Source(Protocol):
+    """Where progress and tables come from. Never raises: what cannot be read is an answer, too."""
+
+    @property
+    def name(self) -> str:
+        """As in the settings."""
+
+    @property
+    def stale_after_seconds(self) -> float:
+        """Age of samples from which on they say nothing about now."""
+
+    async def find(self, target: Target) -> Found:
+        """Look at one aggregator."""
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """One look at a job's aggregator."""
 
@@ -43,6 +72,8 @@ class Look:
     """When it began: it knows of nothing that happened later."""
     progress: Progress = field(default_factory=Progress)
     """Of this look; if this one failed and the one before did not, still of that one."""
+    found_seconds: float = 0.0
+    """When the look began that brought that progress."""
     scraped_seconds: float = 0.0
     """When the samples of that progress were taken."""
     stale_after_seconds: float = float("inf")
