@@ -7,7 +7,7 @@ SOURCES := core operator aggregator trainer cli tools
 STAMP := $(VENV)/.installed-$(shell cat requirements/dev.lock pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo notebook check verify test chaos lock clean
+.PHONY: help setup demo notebook check verify test chaos control-plane lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,7 @@ verify: setup ## generated files are up to date
 	@test -z "$$(git status --porcelain -- core/distilljob_core/rpc deploy docs/reference)"
 
 test: setup ## the whole test suite; its last line is the tests' own summary
+	@PYTHONPATH=tests/cluster $(BIN)/python -m rig.build > /dev/null
 	set -o pipefail; OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov \
 		--cov-report=term:skip-covered --cov-fail-under=90 | tee $(VENV)/test.log
 	@echo "coverage of the pure modules, in percent:"
@@ -53,6 +54,9 @@ test: setup ## the whole test suite; its last line is the tests' own summary
 chaos: setup ## kill, freeze and cut off real runs, and compare weights; SCHEDULES=20 SEED=7 DURATION=2h EDGES=1 LONG=200
 	$(BIN)/python tests/chaos/drive.py $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(DURATION),--duration $(DURATION)) $(if $(EDGES),--edges) $(if $(LONG),--long $(LONG))
+
+control-plane: setup ## a real Kubernetes control plane with fake nodes, until Ctrl-C; NODES=20
+	PYTHONPATH=tests/cluster $(BIN)/python -m rig $(if $(NODES),--nodes $(NODES))
 
 lock: setup ## pin again what pyproject.toml asks for
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -25,7 +25,7 @@ DEFAULT_NODES: Mapping[str, int] = {"large": 3, "small": 1, "plain": 2}
 
 
 class Cluster:
-    """What tests ask of a cluster. An existing one should have no nodes of its own: pods would be placed there."""
+    """What tests ask of a cluster. One that was there before should have no other nodes: pods would be placed there."""
 
     def __init__(self, admin: Path | None = None, *, nodes: Mapping[str, int] = DEFAULT_NODES) -> None:
         self._admin = admin
@@ -47,7 +47,9 @@ class Cluster:
         self.stop()
 
     def start(self) -> None:
-        """Add fake nodes, their kubelets and a storage class."""
+        """Add fake nodes, their kubelets and a storage class, if somebody's `make control-plane` has not yet."""
+        if self.kubectl("get", "nodes", f"--selector={KUBELET_LABEL}", "--output=name"):
+            return
         node_stages, own = self.folder / "node-stages.yaml", self.folder / "stages.yaml"
         printed = subprocess.run([str(program("kwok-node-stages"))], capture_output=True, check=True)
         node_stages.write_bytes(printed.stdout)
