@@ -115,6 +115,8 @@ class Informer(Generic[T]):
     async def _follow(self, version: str) -> None:
         async with self._api.watch(self._path, version, **self._what) as events:
             self._sees_again()
+            # A server restored from a backup is silent until it has reached that version again: then only a list helps.
+            self._version = None
             async for event in events:
                 self._failures = 0
                 self.last_seen_seconds = self._clock()
