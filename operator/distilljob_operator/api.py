@@ -79,7 +79,7 @@ class Api:
 
     @asynccontextmanager
     async def watch(
-        self, path: str, resource_version: str, *, selector: str = "", metadata_only: bool = False
+        self, path: str, resource_version: str, *, selector: str = "", name: str = "", metadata_only: bool = False
     ) -> AsyncIterator[AsyncIterator[Json]]:
         """Follow what happens after a version; inside, the server has accepted and keeps the connection open.
 
@@ -93,6 +93,8 @@ class Api:
         seconds = limits.watch_seconds * random.uniform(1, 2)  # noqa: S311 - jitter
         query: dict[str, str | int] = {"watch": 1, "allowWatchBookmarks": "true", "resourceVersion": resource_version}
         query |= {"timeoutSeconds": int(seconds), **_selected(selector)}
+        if name:
+            query["fieldSelector"] = f"metadata.name={name}"
         timeout = aiohttp.ClientTimeout(sock_connect=limits.connect_seconds, sock_read=limits.silence_seconds)
         headers = {"Accept": _METADATA.format("") if metadata_only else "application/json"}
         started_seconds = time.perf_counter()

@@ -23,7 +23,8 @@ MOST_CONNECTIONS: Final = 96
 """A call waits for a free one within its time limit; a watch holds one as long as it lasts."""
 _CREDENTIAL_CHECK_SECONDS: Final = 60.0
 CLIENT_NAME: Final = "distilljob-operator"
-"""User agent; the server also writes it into managedFields."""
+"""User agent of the operator; the server also writes it into managedFields."""
+_OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class NoCluster(DistillJobError):
@@ -33,13 +34,18 @@ class NoCluster(DistillJobError):
 class Connection:
     """Requests to one API server."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(
+        self, configuration: Configuration, *, client_name: str = CLIENT_NAME, namespace: str = "default"
+    ) -> None:
         configuration.connection_pool_maxsize = MOST_CONNECTIONS
         configuration.proxy = configuration.proxy or _proxy_of_environment(configuration.host)
         # Left to itself, aiohttp looks up proxies and ~/.netrc at every single request.
         configuration.client_session_kwargs = {"trust_env": False}
         self._configuration = configuration
+        self._client_name = client_name
         self._rest = RESTClientObject(configuration)
+        self.namespace = namespace
+        """What the kubeconfig's context, or the pod that this is, takes for granted."""
 
     @property
     def configuration(self) -> Configuration:
@@ -61,7 +67,7 @@ class Connection:
         Raises:
             Unavailable: no connection, or no answer in time.
         """
-        headers = {"User-Agent": CLIENT_NAME, "Content-Type": "application/json", **headers}
+        headers = {"User-Agent": self._client_name, "Content-Type": "application/json", **headers}
         # Reads the service account's token anew once a minute.
         credential = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
         if credential:
@@ -91,7 +97,9 @@ def unavailable_without_answer() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def connect(kubeconfig: Path | None = None, context: str | None = None) -> AsyncIterator[Connection]:
+async def connect(
+    kubeconfig: Path | None = None, context: str | None = None, *, client_name: str = CLIENT_NAME
+) -> AsyncIterator[Connection]:
     """Connect as kubectl does: the kubeconfig named, that of $KUBECONFIG or ~/.kube/config; in a pod, its account.
 
     Raises:
@@ -99,7 +107,7 @@ async def connect(kubeconfig: Path | None = None, context: str | None = None) ->
     """
     configuration = Configuration()
     loader = await _load(configuration, kubeconfig, context)
-    connection = Connection(configuration)
+    connection = Connection(configuration, client_name=client_name, namespace=_namespace(loader))
     refresh = asyncio.create_task(_stay_fresh(loader, configuration)) if loader else None
     try:
         yield connection
@@ -123,6 +131,15 @@ async def _load(configuration: Configuration, kubeconfig: Path | None, context: 
     except (ConfigException, OSError, YAMLError, TypeError) as error:
         tried = kubeconfig or (KUBE_CONFIG_DEFAULT_LOCATION if default or context else "the pod's service account")
         raise NoCluster(f"no way to a cluster: {tried}: {error}. Give --kubeconfig FILE, or set KUBECONFIG") from error
+
+
+def _namespace(loader: KubeConfigLoader | None) -> str:
+    if loader is not None:
+        return str(loader.current_context["context"].get("namespace") or "default")
+    try:
+        return _OWN_NAMESPACE.read_text(encoding="ascii").strip()
+    except OSError:
+        return "default"
 
 
 def _exists(files: str) -> bool:

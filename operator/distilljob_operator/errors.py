@@ -12,12 +12,23 @@ ApiError                      any other answer
 """
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from distilljob_core.errors import DistillJobError
 
 _TERMINATING: Final = "NamespaceTerminating"
 _QUOTA: Final = re.compile(r"(exceeded|failed|status unknown for) quota\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One thing that is wrong: of an object that breaks rules, each field."""
+
+    reason: str
+    message: str
+    field: str
 
 
 class ApiError(DistillJobError):
@@ -28,7 +39,7 @@ class ApiError(DistillJobError):
         reason: the machine-readable word of the answer.
         message: the text of the answer.
         retry_after_seconds: how long the server wants to be left alone, where it says so.
-        causes: the machine-readable words of the answer's causes.
+        causes: what exactly is wrong, where the answer says so.
     """
 
     def __init__(
@@ -38,14 +49,14 @@ class ApiError(DistillJobError):
         message: str,
         *,
         retry_after_seconds: float | None = None,
-        causes: frozenset[str] = frozenset(),
+        causes: Sequence[Cause] = (),
     ) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
         self.message = message
         self.retry_after_seconds = retry_after_seconds
-        self.causes = causes
+        self.causes = tuple(causes)
 
     @classmethod
     def silence(cls, message: str) -> Self:
@@ -75,7 +86,7 @@ class Forbidden(ApiError):
     @property
     def is_terminating_namespace(self) -> bool:
         """Whether the namespace is being deleted: nothing can ever be created in it again."""
-        return _TERMINATING in self.causes
+        return any(cause.reason == _TERMINATING for cause in self.causes)
 
     @property
     def is_quota(self) -> bool:
@@ -117,14 +128,18 @@ def error_from(code: int, answer: dict[str, Any], retry_after: str | None = None
     details = answer.get("details") or {}
     seconds = retry_after if retry_after is not None and retry_after.isdecimal() else details.get("retryAfterSeconds")
     reason = answer.get("reason") or f"Status{code}"
-    causes = details.get("causes") or ()
-    return _kind(code, reason, {cause.get("field") for cause in causes})(
+    causes = [_cause(found) for found in details.get("causes") or ()]
+    return _kind(code, reason, {cause.field for cause in causes})(
         code,
         reason,
         answer.get("message") or f"status {code}",
         retry_after_seconds=float(seconds) if seconds else None,
-        causes=frozenset(cause.get("reason", "") for cause in causes),
+        causes=causes,
     )
+
+
+def _cause(found: dict[str, str]) -> Cause:
+    return Cause(found.get("reason", ""), found.get("message", ""), found.get("field", ""))
 
 
 def _kind(code: int, reason: str, fields: set[str]) -> type[ApiError]:
