@@ -20,10 +20,10 @@ COLUMNS: Final = (
     ("Restarts", "integer", ".status.restartsTotal", 0),
     ("Accuracy", "string", ".status.accuracyColumn", 0),
     ("Slowest", "string", ".status.slowestStudent", 1),
-    ("ETA", "date", ".status.estimatedCompletionTime", 1),
+    ("ETA", "string", ".status.estimatedCompletionTime", 1),
     ("Age", "date", ".metadata.creationTimestamp", 0),
 )
-"""Name, type, where from, priority (1 = only with -o wide)."""
+"""Name, type, where from, priority (1 = only with -o wide). A date is shown as its age, and one to come not at all."""
 
 _LIST_KEYS: Final = {"spec.students": "name", "status.students": "name", "status.conditions": "type"}
 

@@ -1,12 +1,19 @@
 """Reference pages made of the models: every field, its type and meaning."""
 
+import ast
 import json
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from inspect import getsource
 from typing import Any, Final
 
+from pydantic.alias_generators import to_camel
+
+from distilljob_core.conditions import ConditionType, Reason
 from distilljob_core.crd import schema
 from distilljob_core.measurements import measurements_schema
 from distilljob_core.spec.cluster import CLUSTER_RULES
+from distilljob_core.spec.frozen import FREEZES, LASTING_WISH
 from distilljob_core.spec.rules import RULES
 from distilljob_core.spec.unsupported import UNSUPPORTED, UNSUPPORTED_DATASETS
 
@@ -41,12 +48,26 @@ def field_reference() -> str:
             "",
             *rules,
             "",
+            "## What may change",
+            "",
+            *_frozen(),
+            "",
             "## Not supported yet",
             "",
             *refused,
             "",
         ]
     )
+
+
+def _frozen() -> Iterator[str]:
+    """List what is frozen, and when, by what is said of it."""
+    fields: dict[str, list[str]] = {}
+    for freeze in FREEZES:
+        fields.setdefault(freeze.message, []).append(f"`{freeze.field_path.removeprefix('.')}`")
+    for message, frozen in fields.items():
+        yield f"- {', '.join(frozen)}: {message}"
+    yield f"- `spec.{to_camel(LASTING_WISH)}`: can change at any time"
 
 
 def metrics_reference() -> str:
@@ -68,6 +89,40 @@ def metrics_reference() -> str:
         rows = _line_fields(models, model, "")
         page += [f"| `{path}` | {type_} | {text} |" for path, type_, text in rows if path not in IN_EVERY_LINE]
     return "\n".join([*page, ""])
+
+
+def conditions_reference() -> str:
+    """Write the page of conditions and reasons as Markdown."""
+    return "\n".join(
+        [
+            "# Conditions and reasons",
+            "",
+            "What `status.conditions` and events of a DistillJob say. Messages pass on the words of scheduler, kubelet",
+            "and students. `kubectl wait --for=condition=Complete dj/NAME` waits for a condition.",
+            "",
+            "## Conditions",
+            "",
+            "| type | True when |",
+            "| --- | --- |",
+            *(f"| `{member}` | {text} |" for member, text in _members(ConditionType)),
+            "",
+            "## Reasons",
+            "",
+            "| reason | when |",
+            "| --- | --- |",
+            *(f"| `{member}` | {text} |" for member, text in _members(Reason)),
+            "",
+        ]
+    )
+
+
+def _members(kind: type[StrEnum]) -> Iterator[tuple[str, str]]:
+    """Read what stands below each member of an enum."""
+    [body] = ast.parse(getsource(kind)).body
+    assert isinstance(body, ast.ClassDef)
+    for member, line in zip(kind, body.body[2::2], strict=True):
+        assert isinstance(line, ast.Expr)
+        yield member.value, " ".join(str(ast.literal_eval(line.value)).split())
 
 
 def _resolved(models: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -377,12 +377,14 @@ async def test_a_list_shows_the_columns_under_the_short_name_and_the_categories(
     await api.create(DISTILLJOBS, BASE, namespace)
     waiting = StudentState(attempt=1, restarts=Restarts(crash=1, hang=1))
     status = status_of("ab", b=waiting) | {"accuracyColumn": "91.2%", "slowestStudent": "b"}
+    status["estimatedCompletionTime"] = "2040-01-01T00:00:00Z"
     await api.patch(DISTILLJOBS, "demo", {"status": status}, namespace, subresource="status")
     head, row = kubectl("get", "dj", "-n", namespace).splitlines()
     assert head.split() == ["NAME", "PHASE", "CYCLE", "STUDENTS", "RESTARTS", "ACCURACY", "AGE"]
     assert row.split()[:-1] == ["demo", "Starting", "1/4", "0/2", "2", "91.2%"]
-    wide = kubectl("get", "dj", "-n", namespace, "-o", "wide").splitlines()[0].split()
-    assert wide == ["NAME", "PHASE", "CYCLE", "STUDENTS", "RESTARTS", "ACCURACY", "SLOWEST", "ETA", "AGE"]
+    head, row = kubectl("get", "dj", "-n", namespace, "-o", "wide").splitlines()
+    assert head.split() == ["NAME", "PHASE", "CYCLE", "STUDENTS", "RESTARTS", "ACCURACY", "SLOWEST", "ETA", "AGE"]
+    assert row.split()[6:8] == ["b", "2040-01-01T00:00:00Z"], "a date to come, not its age"
     for category in ("all", "distill"):
         assert "distilljob.distilljob.dev/demo" in kubectl("get", category, "-n", namespace, "-o", "name")
 

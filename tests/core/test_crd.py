@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from distilljob_core.conditions import Reason
+from distilljob_core.conditions import ConditionType, Reason
 from distilljob_core.crd import crd, schema
-from distilljob_core.reference import field_reference
+from distilljob_core.reference import conditions_reference, field_reference
 from distilljob_core.spec.cluster import CLUSTER_RULES
 from distilljob_core.spec.frozen import FREEZES
 from distilljob_core.spec.kubectl_yaml import resolve_scalar
@@ -175,6 +175,13 @@ def test_the_reference_names_every_field_once():
     shortened = re.compile(r"spec\.(aggregator\.pod|students\[\]\.pod|students\[\]\.training)\.")
     wanted = {path for path in NODES if path.startswith("spec") and path[-1] not in "]}"}
     assert {path for path in wanted if not shortened.match(path)} == set(listed)
+
+
+def test_the_reference_says_of_every_condition_and_reason_when_it_is_used():
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", conditions_reference(), re.MULTILINE))
+    assert list(rows) == [*ConditionType, *Reason]
+    assert rows["Degraded"] == "The job goes on, and somebody should look at it."
+    assert rows["QuorumDone"] == "Every student that was not dropped has its terminal record."
 
 
 def test_condition_reasons_fit_the_status_field():

@@ -36,7 +36,7 @@ class Freeze:
 
 
 FROZEN: Final = "cannot change once the job has started: delete the job and apply it anew"
-FROZEN_POD: Final = "can change only before the start and while the condition Suspended is True: set suspend to true"
+FROZEN_POD: Final = "pods change only before the start and while the condition Suspended is True: set suspend to true"
 FROZEN_WISH: Final = "cannot change once the job has ended: only ttlSecondsAfterFinished can"
 
 LASTING_WISH: Final = "ttl_seconds_after_finished"
