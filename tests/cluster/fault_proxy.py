@@ -15,13 +15,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aiohttp
 from aiohttp import web
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import load_kube_config
+
+T = TypeVar("T")
 
 MUTATING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 REASONS = {
@@ -236,10 +238,13 @@ class FaultProxy:
         self._faults.append(fault)
         return struck
 
-    async def watching(self, match: Match, count: int = 1) -> None:
+    async def called(self, match: Match, count: int = 1, *, limit_seconds: float = 60.0) -> None:
+        """Wait until so many matching calls have arrived."""
+        await self._until(lambda: sum(map(match, self.calls)) >= count, limit_seconds)
+
+    async def watching(self, match: Match, count: int = 1, *, limit_seconds: float = 60.0) -> None:
         """Wait until so many live watches match."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: len(self._matching(match)) >= count)
+        await self._until(lambda: len(self._matching(match)) >= count, limit_seconds)
 
     def drop(self, match: Match) -> int:
         """Break the connections of live watches; tell how many."""
@@ -264,7 +269,7 @@ class FaultProxy:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         call = Call(request.method, request.path, dict(request.query))
-        self.calls.append(call)
+        await self._note(self.calls.append, call)
         # Every fault counts the call, so that `after` means the same whichever others there are.
         striking = [fault for fault in self._faults if fault.strikes(call)]
         if striking:
@@ -297,7 +302,7 @@ class FaultProxy:
         watch = _Watch(call, request, response)
         pump = asyncio.create_task(_pump(watch, answer))
         expiry = asyncio.create_task(watch.expired.wait())
-        await self._register(watch)
+        await self._note(self._watches.add, watch)
         try:
             await asyncio.wait((pump, expiry), return_when=asyncio.FIRST_COMPLETED)
             if watch.expired.is_set():
@@ -309,10 +314,14 @@ class FaultProxy:
             await asyncio.gather(pump, expiry, return_exceptions=True)
         return response
 
-    async def _register(self, watch: _Watch) -> None:
+    async def _note(self, take: Callable[[T], None], what: T) -> None:
         async with self._changed:
-            self._watches.add(watch)
+            take(what)
             self._changed.notify_all()
+
+    async def _until(self, condition: Callable[[], bool], limit_seconds: float) -> None:
+        async with asyncio.timeout(limit_seconds), self._changed:
+            await self._changed.wait_for(condition)
 
 
 class Gate:
