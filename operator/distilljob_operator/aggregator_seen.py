@@ -20,6 +20,12 @@ def aggregator_seen(children: JobChildren, sighting: AggregatorSighting | None) 
     )
 
 
+def can_be_asked(children: JobChildren) -> bool:
+    """Whether anybody could answer for it: its pod has an address."""
+    pod = children.aggregator_pod
+    return pod is not None and bool(pod.ip)
+
+
 def _why_not_ready(children: JobChildren, pod: PodChild | None) -> str:
     if pod is None:
         failures = (deployment.failure for deployment in children.deployments if deployment.failure)

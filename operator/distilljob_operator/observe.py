@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from distilljob_core.lifecycle.seen import AttemptSeen, AttemptStanding, Seen, StudentSeen
-from distilljob_core.progress import Progress
-from distilljob_operator.aggregator_seen import aggregator_seen
+from distilljob_core.progress import Progress, scrape_failed
+from distilljob_operator.aggregator_seen import aggregator_seen, can_be_asked
 from distilljob_operator.children import JobChild, JobChildren, PodChild
 from distilljob_operator.progress.look import Look
 from distilljob_operator.sightings import PodSighting, Sightings, sight
@@ -81,6 +81,8 @@ def observe(
 ) -> Observation:
     """See a job's world.
 
+    What is over is judged only by a look that began afterwards, if the aggregator can be asked at all.
+
     Args:
         children: this incarnation's alone.
         look: the latest at its aggregator; None = there was none yet.
@@ -90,6 +92,10 @@ def observe(
         no_pod_messages: by UID of the Job, why it makes no pod, once somebody has read its events.
     """
     sightings = sight(children, before, now_seconds)
+    aggregator = aggregator_seen(children, sightings.aggregator)
+    if not can_be_asked(children):
+        # Whatever is known of it is old, and nothing better will come soon: nobody waits for a look.
+        look = Look(float("inf"), scrape_failed(f"the aggregator cannot be asked: {aggregator.message}"))
     look_seconds = float("-inf") if look is None else look.taken_seconds
     scene = _Scene(now_seconds, look_seconds, sightings, no_pod_messages or {})
     students = _students(scene, children)
@@ -100,14 +106,19 @@ def observe(
     seen = Seen(
         watching_since_seconds=watching_since_seconds,
         students=students,
-        aggregator=aggregator_seen(children, sightings.aggregator),
+        aggregator=aggregator,
         progress=progress,
         table=None if look is None else look.table,
     )
-    newest = (max(student.attempts, key=lambda seen: seen.attempt) for student in students.values())
-    awaits_look = any(attempt.awaits_look for attempt in newest)
     wakes = tuple(sorted(wake for wake in set(scene.wakes) if wake < float("inf")))
-    return Observation(seen, sightings, awaits_look, wakes, tuple(scene.no_pod_jobs))
+    needs_look = any(_awaits_look(student) for student in students.values())
+    return Observation(seen, sightings, needs_look, wakes, tuple(scene.no_pod_jobs))
+
+
+def _awaits_look(student: StudentSeen) -> bool:
+    """Whether the end of its newest attempt is still to be judged; older ones have been."""
+    newest = student.attempts[-1].attempt
+    return any(seen.awaits_look for seen in student.attempts if seen.attempt == newest)
 
 
 def _students(scene: _Scene, children: JobChildren) -> dict[str, StudentSeen]:

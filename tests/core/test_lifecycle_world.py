@@ -232,7 +232,7 @@ class World(RuleBasedStateMachine):
             parked_attempt=row.attempt if row.parked else None,
             owes_rows=expected and len(self.closes) < NUM_ROUNDS and name not in self.delivered,
             behind=expected and row.fetched < len(self.closes),
-            summary=StudentSummary.model_construct(name=name, attempt=1) if row.done else None,
+            summary=StudentSummary.model_construct(name=name, attempt=row.attempt) if row.done else None,
         )
 
     def table(self):

@@ -102,6 +102,8 @@ def _note_closes(world: World, draft: Draft) -> Draft:
     table = world.seen.table
     if table and len(table.closes) > draft.state.num_closes:
         draft = draft.job(num_closes=len(table.closes), last_close_seconds=world.now_seconds)
+    if draft.state.outcome:
+        return draft
     joined = sum(student.joined_seconds is not None for _, student in draft.students())
     return draft.job(quorum_joined=draft.state.quorum_joined or joined >= num_to_join(world, draft))
 
