@@ -22,7 +22,6 @@ from distilljob_operator.jobs import JobRecord
 COMPONENT: Final = "distilljob-operator"
 _MAX_WAITING: Final = 1_000
 _MAX_MESSAGE_CHARACTERS: Final = 1_024
-_MAX_NAME_CHARACTERS: Final = 253
 _RETRY_SECONDS: Final = (1.0, 5.0)
 _USELESS_TO_RETRY: Final = (Forbidden, Invalid, NotFound)
 
@@ -130,7 +129,7 @@ def _event_name(job: JobRecord, reason: str, group: Sequence[Event]) -> str:
     generation = job.body["metadata"].get("generation", 0)
     words = "\n".join([job.uid, reason, str(generation), *sorted(about)])
     digest = hashlib.sha256(words.encode()).hexdigest()[:16]
-    return f"{job.key[1][: _MAX_NAME_CHARACTERS - len(digest) - 1].rstrip('.-')}.{digest}"
+    return f"{job.key[1]}.{digest}"
 
 
 def _message(group: Sequence[Event]) -> str:

@@ -1,0 +1,112 @@
+"""Settings: each a flag and a variable, the flag wins, and mistakes name both."""
+
+from dataclasses import fields
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from distilljob_operator.main import build_parser, main
+from distilljob_operator.settings import Settings, SettingsError, read_settings
+
+
+def read(*flags: str, **environment: str) -> Settings:
+    variables = {f"DISTILLJOB_OPERATOR_{name}": value for name, value in environment.items()}
+    return read_settings(build_parser().parse_args(["run", *flags]), variables)
+
+
+def test_nothing_said_means_the_defaults() -> None:
+    assert read() == Settings()
+
+
+def test_a_flag_wins_over_its_variable() -> None:
+    assert read("--workers", "3", WORKERS="5").workers == 3
+    assert read(WORKERS="5").workers == 5
+
+
+def test_an_empty_variable_says_nothing() -> None:
+    assert read(WORKERS="", NAMESPACE="", LEASE="") == Settings()
+
+
+def test_lists_are_repeated_flags_or_separated_by_commas() -> None:
+    assert read("--namespace", "a", "--namespace", "b").namespace == ("a", "b")
+    assert read(NAMESPACE="a, b,").namespace == ("a", "b")
+    assert read("--namespace", "c", NAMESPACE="a,b").namespace == ("c",)
+
+
+def test_a_switch_can_be_set_both_ways() -> None:
+    assert not read("--no-lease").lease
+    assert not read(LEASE="false").lease
+    assert read("--lease", LEASE="false").lease
+
+
+def test_all_mistakes_are_told_at_once_each_with_flag_and_variable() -> None:
+    with pytest.raises(SettingsError) as raised:
+        read("--workers", "many", "--namespace", "Upper", HTTP_PORT="99999", AGGREGATOR_URL="http://{node}:1")
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 4
+    assert "--namespace (DISTILLJOB_OPERATOR_NAMESPACE) must be the name of a namespace" in lines[0]
+    assert "--aggregator-url (DISTILLJOB_OPERATOR_AGGREGATOR_URL) knows no {node}" in lines[1]
+    assert "--workers (DISTILLJOB_OPERATOR_WORKERS) must be a whole number from 1 to 256; it is 'many'" in lines[2]
+    assert "--http-port (DISTILLJOB_OPERATOR_HTTP_PORT) must be a port" in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("flag", "wrong"),
+    [
+        ("--poll-seconds", "0"),
+        ("--poll-seconds", "nan"),
+        ("--poll-seconds", "1e9"),
+        ("--progress-source", "prometheus"),
+        ("--prometheus-url", "prometheus:9090"),
+        ("--image-pull-policy", "Sometimes"),
+        ("--log-format", "xml"),
+        ("--trainer-image", ""),
+        ("--lease-namespace", "-a"),
+        ("--http-port", "-1"),
+    ],
+)
+def test_a_value_that_means_nothing_is_refused(flag: str, wrong: str) -> None:
+    with pytest.raises(SettingsError, match=flag):
+        read(f"{flag}={wrong}")
+
+
+def test_prometheus_needs_an_address() -> None:
+    with pytest.raises(SettingsError, match="--prometheus-url"):
+        read("--progress-source", "Prometheus")
+    assert read("--progress-source", "Prometheus", PROMETHEUS_URL="http://p:9090/").prometheus_url == "http://p:9090"
+
+
+def test_images_are_those_of_this_version_unless_given() -> None:
+    own = version("distilljob")
+    images = read("--trainer-image", "mine:1", "--image-pull-secret", "a").images
+    assert (images.trainer, images.aggregator) == ("mine:1", f"distilljob/aggregator:{own}")
+    assert images.pull_secrets == ("a",)
+
+
+def test_paths_and_identities_are_taken_as_they_are() -> None:
+    settings = read("--kubeconfig", "/a/b", "--identity", "uid-1")
+    assert settings.kubeconfig == Path("/a/b")
+    assert settings.holder == "uid-1"
+    assert read().holder != read("--identity", "uid-1").holder
+
+
+def test_the_help_shows_every_setting_with_variable_and_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--help"])
+    assert ended.value.code == 0
+    text = "".join(capsys.readouterr().out.split())
+    for setting in fields(Settings):
+        assert f"--{setting.name.replace('_', '-')}" in text
+        assert f"DISTILLJOB_OPERATOR_{setting.name.upper()}]" in text
+    assert "[10;DISTILLJOB_OPERATOR_POLL_SECONDS]" in text
+
+
+def test_wrong_settings_end_the_program_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--workers", "0"]) == 2
+    assert "--workers (DISTILLJOB_OPERATOR_WORKERS)" in capsys.readouterr().err
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["version"]) == 0
+    assert capsys.readouterr().out.strip() == version("distilljob")
