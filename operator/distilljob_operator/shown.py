@@ -119,5 +119,5 @@ def _news(status: Mapping[str, Any]) -> list[Any]:
 def _student_news(student: Mapping[str, Any]) -> list[Any]:
     """The phases of an attempt at work are progress; whether it is at work is news."""
     phase = student.get("phase")
-    told = [student.get(key) for key in ("name", "attempt", "restarts", "ending")]
+    told = [student.get(key) for key in ("name", "attempt", "ending")]
     return [*told, phase if phase in NOT_AT_WORK else None]

@@ -215,11 +215,14 @@ def test_nobody_estimates_before_every_student_has_an_epoch_or_while_nothing_run
 
 
 def test_an_estimate_that_is_still_good_stays_and_a_better_one_replaces_it():
-    before = show(running(), table())
-    state = replace(running(), active_since_seconds=NOW - 150)
-    assert show(state, table(), before=before)["estimatedCompletionTime"] == before["estimatedCompletionTime"]
-    slower = replace(running(), active_since_seconds=NOW - 1200)
-    assert show(slower, table(), before=before)["estimatedCompletionTime"] == "2027-01-15T08:20:00Z"
+    def after(seconds, before=None):
+        state = replace(running(), active_since_seconds=NOW - seconds)
+        return show(state, table(), before=before)
+
+    before = after(12_000)
+    assert before["estimatedCompletionTime"] == "2027-01-15T11:20:00Z"
+    assert after(12_500, before)["estimatedCompletionTime"] == "2027-01-15T11:20:00Z"
+    assert after(13_000, before)["estimatedCompletionTime"] == "2027-01-15T11:36:00Z"
 
 
 def test_what_the_table_said_stays_while_it_cannot_be_read():
