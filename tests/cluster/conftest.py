@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.aggregators import Aggregators
+from harness.operator_process import OperatorProcess
 from rig.api import NAMESPACES, SERVICE_ACCOUNTS, Api
 from rig.build import RigError, binaries
 from rig.cluster import Cluster
@@ -61,3 +63,25 @@ async def namespace(api: Api, request: pytest.FixtureRequest) -> AsyncIterator[s
 def kubectl(control_plane: Cluster) -> Callable[..., str]:
     """Run the binary's own kubectl: `kubectl("get", "pods", "-n", namespace, user="admin", stdin=None)`."""
     return control_plane.kubectl
+
+
+@pytest.fixture
+async def aggregators(tmp_path: Path) -> AsyncIterator[Aggregators]:
+    """Give the place where real aggregators of fake pods run."""
+    opened = Aggregators(tmp_path)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def operator(
+    control_plane: Cluster, crd: None, namespace: str, aggregators: Aggregators, tmp_path: Path
+) -> AsyncIterator[OperatorProcess]:
+    """Give the operator at work for the test's namespace."""
+    process = OperatorProcess(
+        control_plane.kubeconfig(), namespace, tmp_path, f"--aggregator-url={aggregators.template}"
+    )
+    await process.start()
+    yield process
+    await process.stop()
