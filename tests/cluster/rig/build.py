@@ -66,7 +66,7 @@ def _complete(folder: Path) -> bool:
 
 
 def _key(go: Path) -> str:
-    digest = hashlib.sha256(_go_version(go).encode())
+    digest = hashlib.sha256(f"{_go_version(go)} {platform.machine()}".encode())
     for path in sorted(SOURCES.iterdir()):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
@@ -146,12 +146,8 @@ def _install_go(folder: Path) -> None:
 @cache
 def _go_version(go: Path) -> str:
     environment = {**os.environ, "GOTOOLCHAIN": "local"}
-    return (
-        subprocess.run(
-            [str(go), "env", "GOVERSION"], cwd=HERE, env=environment, capture_output=True, text=True, check=True
-        ).stdout.strip()
-        + platform.machine()
-    )
+    command = [str(go), "env", "GOVERSION"]
+    return subprocess.run(command, cwd=HERE, env=environment, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _is_new_enough(version: str) -> bool:
