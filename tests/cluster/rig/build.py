@@ -75,7 +75,11 @@ def _key(go: Path) -> str:
 def _build(go: Path, folder: Path) -> None:
     """Build into a folder beside it, then move it there in one step."""
     log = CACHE / "rig" / "build.log"
-    print(f"Building Kubernetes for the tests: about 8 minutes, once. Log: {log}", file=sys.stderr, flush=True)
+    print(
+        f"Building Kubernetes for the tests: 8 minutes the first time, one after a change. Log: {log}",
+        file=sys.stderr,
+        flush=True,
+    )
     begun_seconds = time.monotonic()
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
