@@ -1,4 +1,4 @@
-"""The parts of a session that need no other process; the whole is in tests/contract/test_trainer.py."""
+"""The parts of a session that need no other process; the whole is in tests/contract/trainer."""
 
 import json
 import signal
