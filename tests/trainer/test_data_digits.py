@@ -2,9 +2,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from distilljob_core.errors import FactoryError
 from distilljob_trainer import data
+from distilljob_trainer.data.counters import Stream, stream_key
+from distilljob_trainer.data.stratify import stratified_order
 
 
 def load(options=None, **arguments):
@@ -28,6 +31,15 @@ def test_digits_split_1000_for_training_and_the_rest_for_testing():
     assert digits.train.inputs.min() == 0
     assert digits.train.inputs.max() == 1
     assert digits.class_names == tuple("0123456789")
+
+
+def test_digits_are_those_that_scikit_learn_loads_in_their_order():
+    pixels, labels = load_digits(return_X_y=True)
+    order_N = stratified_order(torch.from_numpy(labels), stream_key(Stream.SUBSET))
+    digits = load()
+    ours_NCHW = torch.cat([digits.train.inputs, digits.test.inputs])
+    assert torch.equal(ours_NCHW.flatten(1) * 16, torch.from_numpy(pixels).float()[order_N])
+    assert torch.equal(torch.cat([digits.train.labels_N, digits.test.labels_N]), torch.from_numpy(labels)[order_N])
 
 
 def test_training_and_test_digits_are_together_the_whole_set():
