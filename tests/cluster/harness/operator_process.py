@@ -32,7 +32,6 @@ class OperatorProcess:
         self._argv += ["--log-format=Json", "--poll-seconds=1", *flags]
         self._process: asyncio.subprocess.Process | None = None
         self._begins_at = 0
-        self._port = 0
 
     @property
     def pid(self) -> int:
@@ -48,10 +47,9 @@ class OperatorProcess:
                 *self._argv, stdout=log, stderr=log, env={**os.environ, **(environment or {})}
             )
         async with asyncio.timeout(LIMIT_SECONDS):
-            while not (listening := self.events("listening")) or not self.events("at work"):
+            while not self.events("at work"):
                 assert self._process.returncode is None, self.log.read_text()
                 await asyncio.sleep(0.05)
-        self._port = listening[0]["port"]
 
     def events(self, text: str) -> list[dict[str, Any]]:
         """Give the log lines of the newest start that say so."""
@@ -85,7 +83,9 @@ class OperatorProcess:
 
     async def page(self, path: str) -> tuple[int, str]:
         """Get one of its pages; status and text."""
-        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{self._port}{path}") as answer:
+        [listening] = self.events("listening")
+        url = f"http://127.0.0.1:{listening['port']}{path}"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
             return answer.status, await answer.text()
 
     async def metric(self, name: str, **labels: str) -> float:
