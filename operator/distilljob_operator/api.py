@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -17,7 +18,8 @@ from distilljob_operator.errors import ApiError, Conflict, NotFound, error_from
 Json = dict[str, Any]
 
 _METADATA: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
-_OTHER_UID: Final = "UID in the precondition"
+_OTHER_UID: Final = re.compile("UID in (the )?precondition")
+"""Said in two ways: when the object is looked at, and when it changes hands just before it goes."""
 _NO_ANSWER: Final = 0
 
 
@@ -106,7 +108,7 @@ class Api:
             self._report("watch", path, code, started_seconds)
         async with response:
             if code != 200:
-                raise await _read_error(response)
+                raise await read_error(response)
             yield _events(response)
 
     async def create(self, path: str, body: Json) -> Json:
@@ -150,7 +152,7 @@ class Api:
         except NotFound:
             return
         except Conflict as error:
-            if _OTHER_UID not in error.message:
+            if not _OTHER_UID.search(error.message):
                 raise
 
     async def _call(
@@ -176,7 +178,7 @@ class Api:
             async with await self._connection.request(method, target, headers, body, timeout) as response:
                 if response.status >= 400:
                     code = response.status
-                    raise await _read_error(response)
+                    raise await read_error(response)
                 with unavailable_without_answer():
                     answer: Json = json.loads(await response.read())
                     code = response.status
@@ -189,7 +191,7 @@ class Api:
             self._on_request(verb, resource_of(path), code, time.perf_counter() - started_seconds)
 
 
-async def _read_error(response: aiohttp.ClientResponse) -> ApiError:
+async def read_error(response: aiohttp.ClientResponse) -> ApiError:
     with unavailable_without_answer():
         body = await response.read()
     try:

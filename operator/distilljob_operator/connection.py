@@ -3,13 +3,14 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+import structlog
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
@@ -25,6 +26,8 @@ _CREDENTIAL_CHECK_SECONDS: Final = 60.0
 CLIENT_NAME: Final = "distilljob-operator"
 """User agent of the operator; the server also writes it into managedFields."""
 _OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+_log = structlog.get_logger()
 
 
 class NoCluster(DistillJobError):
@@ -150,8 +153,10 @@ async def _stay_fresh(loader: KubeConfigLoader, configuration: Configuration) ->
     """Read token files and ask credential plugins again, as the library does for a service account."""
     while True:
         await asyncio.sleep(_CREDENTIAL_CHECK_SECONDS)
-        with suppress(ConfigException, OSError):  # the old token may live on; else calls fail with 401
+        try:
             await loader.load_and_set(configuration)
+        except Exception as error:  # whatever a provider of credentials raises; the old ones may live on
+            _log.warning("credentials not renewed", error=str(error))
 
 
 def _proxy_of_environment(host: str) -> str | None:
