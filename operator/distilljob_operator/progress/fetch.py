@@ -58,13 +58,14 @@ class Direct:
 
     async def __call__(self, target: Target, path: str, maximum_bytes: int) -> bytes:
         """Get a page; see Fetch."""
-        url = self._url(target) + path
+        url = self.url(target) + path
         with unreadable(url):
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
             async with self._session.get(url, timeout=timeout, allow_redirects=False) as response:
                 return await read_body(response, url, maximum_bytes)
 
-    def _url(self, target: Target) -> str:
+    def url(self, target: Target) -> str:
+        """Give the address of an aggregator; raises Unreadable while it has none."""
         ip = f"[{target.pod_ip}]" if ":" in target.pod_ip else target.pod_ip
         values: Mapping[str, str] = {
             "namespace": target.namespace,
