@@ -66,7 +66,10 @@ class OperatorMetrics:
             registry=self.registry,
         )
         self.events_dropped = Counter(
-            "distilljob_operator_events_dropped", "Events that nobody will read.", ["reason"], registry=self.registry
+            "distilljob_operator_events_dropped",
+            "Events that were not posted: too many waited, or the API server's word.",
+            ["reason"],
+            registry=self.registry,
         )
         self.loop_lag_seconds = Gauge(
             "distilljob_operator_loop_lag_seconds",
@@ -122,7 +125,7 @@ class StateCollector(Collector):
         yield ages
         staleness = GaugeMetricFamily(
             "distilljob_operator_progress_age_seconds",
-            "Age of the oldest newest reading of progress, of all jobs that are read.",
+            "Age of the samples of progress, of the job whose samples are oldest.",
         )
         if (age := self.readings.progress_age_seconds()) is not None:
             staleness.add_metric([], age)

@@ -138,7 +138,9 @@ class Settings:
     log_format: Annotated[
         LogFormat, Setting(_one_of(LogFormat), "Text, Json, or Auto: text on a terminal, else JSON")
     ] = "Auto"
-    lease: Annotated[bool, Setting(_switch, "hold a Lease: two operators never work at the same time")] = True
+    lease: Annotated[
+        bool, Setting(_switch, "hold a Lease, so that two operators never work at the same time; or --no-lease")
+    ] = True
     lease_namespace: Annotated[str | None, Setting(_namespace, "namespace of the Lease", "the pod's own")] = None
     identity: Annotated[
         str | None, Setting(_text, "who holds the Lease; in a pod, its UID", "host name and process")
@@ -168,12 +170,12 @@ class Settings:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Describe every setting; their defaults are in the text alone, so that flags that were not given show."""
     for name, setting, default in _settings():
-        text = f"{setting.meaning} [{setting.shown or _shown(default)}; {_variable(name)}]"
+        text = f"{setting.meaning} [{setting.shown or _shown(default)}; {variable(name)}]"
         if isinstance(default, bool):
-            parser.add_argument(_flag(name), action=_Switch, default=None, help=text)
+            parser.add_argument(flag(name), action=_Switch, default=None, help=text)
         else:
             action = "append" if isinstance(default, tuple) else "store"
-            parser.add_argument(_flag(name), action=action, default=None, metavar=_metavar(name), help=text)
+            parser.add_argument(flag(name), action=action, default=None, metavar=_metavar(name), help=text)
 
 
 def read_settings(flags: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
@@ -185,7 +187,7 @@ def read_settings(flags: argparse.Namespace, environment: Mapping[str, str]) -> 
     values: dict[str, Any] = {}
     problems = []
     for name, setting, default in _settings():
-        texts = _texts(getattr(flags, name), environment.get(_variable(name)), is_list=isinstance(default, tuple))
+        texts = _texts(getattr(flags, name), environment.get(variable(name)), is_list=isinstance(default, tuple))
         if not texts:
             continue
         try:
@@ -199,11 +201,17 @@ def read_settings(flags: argparse.Namespace, environment: Mapping[str, str]) -> 
     return Settings(**values)
 
 
-def _texts(flag: str | list[str] | None, variable: str | None, *, is_list: bool) -> list[str]:
+def described_settings() -> Iterator[tuple[str, str, str]]:
+    """Give name, meaning and shown default of every setting."""
+    for name, setting, default in _settings():
+        yield name, setting.meaning, setting.shown or _shown(default)
+
+
+def _texts(given: str | list[str] | None, ambient: str | None, *, is_list: bool) -> list[str]:
     """Give the words of the flag, or else those of the variable; an empty variable says nothing."""
-    if flag is not None:
-        return flag if isinstance(flag, list) else [flag]
-    words = (variable or "").split(",") if is_list else [variable or ""]
+    if given is not None:
+        return given if isinstance(given, list) else [given]
+    words = (ambient or "").split(",") if is_list else [ambient or ""]
     return [word.strip() for word in words if word.strip()]
 
 
@@ -226,16 +234,18 @@ class _Switch(argparse.BooleanOptionalAction):
         setattr(namespace, self.dest, "false" if (option_string or "").startswith("--no-") else "true")
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """Name a setting's flag."""
     return "--" + name.replace("_", "-")
 
 
-def _variable(name: str) -> str:
+def variable(name: str) -> str:
+    """Name a setting's variable of the environment."""
     return PREFIX + name.upper()
 
 
 def _names(name: str) -> str:
-    return f"{_flag(name)} ({_variable(name)})"
+    return f"{flag(name)} ({variable(name)})"
 
 
 def _shown(default: Any) -> str:
