@@ -9,10 +9,10 @@ import typer
 
 from distilljob import console
 from distilljob.errors import BadInput, CommandError
+from distilljob.job_commands import jobs
+from distilljob.options import EXIT_CODES, Data, JobPath, Json, Settings, examples
+from distilljob.program import program_name
 from distilljob_core.errors import DistillJobError
-
-EXIT_CODES = """Exit codes: 0 done · 1 the job failed · 2 bad input, nothing started · 3 not found · 143 ended by
-SIGTERM or Ctrl-C, the same command goes on."""
 
 app = typer.Typer(
     name="distilljob",
@@ -23,46 +23,27 @@ app = typer.Typer(
     epilog=EXIT_CODES,
 )
 
-JobPath = Annotated[Path, typer.Argument(metavar="FILE", help="A DistillJob file, YAML or JSON.", show_default=False)]
-Settings = Annotated[
-    list[str],
-    typer.Option(
-        "--set",
-        metavar="PATH=VALUE",
-        help="Change one field, for example [cyan]method.cycles=2[/] or [cyan]students\\[vgg].gpus=0[/]. Repeatable.",
-        show_default=False,
-    ),
-]
-Data = Annotated[
-    Path,
-    typer.Option("--data", envvar="DISTILLJOB_DATA_DIR", metavar="DIR", help="The folder that stands for /data."),
-]
-
-RunPath = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else on standard output.")]
+app.add_typer(jobs)
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(
+    invoke_without_command=True,
+    help="Students of different networks teach each other: on one machine, or on Kubernetes.\n\n"
+    f"Begin with: [cyan]{program_name()} run examples/01-digits.yaml[/]",
+)
 def _root(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
-    """Students of different networks teach each other: on one machine, or on Kubernetes.
-
-    Begin with: [cyan]distilljob run examples/01-digits.yaml[/]
-    """
     if show_version:
         console.out.print(f"distilljob {version('distilljob')}")
         raise typer.Exit
 
 
 @app.command(
-    epilog=f"""Examples:
-
-distilljob run examples/01-digits.yaml
-
-distilljob run job.yaml -o runs/short --set method.cycles=2 --set training.seed=1
-
-{EXIT_CODES}"""
+    epilog=examples(
+        "run examples/01-digits.yaml", "run job.yaml -o runs/short --set method.cycles=2 --set training.seed=1"
+    )
+    + f"\n\n{EXIT_CODES}"
 )
 def run(
     file: JobPath,
@@ -88,13 +69,7 @@ def run(
     raise typer.Exit(run_local(file, output, settings, fresh=fresh, data=data, device=device, as_json=as_json))
 
 
-@app.command(
-    epilog="""Examples:
-
-distilljob validate job.yaml
-
-distilljob validate job.yaml --estimate --set method.cycles=8"""
-)
+@app.command(epilog=examples("validate job.yaml", "validate job.yaml --estimate --set method.cycles=8"))
 def validate(
     file: JobPath,
     settings: Settings = [],  # noqa: B006 - typer copies it
@@ -110,94 +85,7 @@ def validate(
     raise typer.Exit(run_validate(file, settings, with_estimate=with_estimate, data=data, as_json=as_json))
 
 
-@app.command(
-    epilog="""Examples:
-
-distilljob status runs/digits
-
-distilljob status runs/digits --json | jq .phase"""
-)
-def status(
-    directory: RunPath,
-    watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Show it again whenever it changes, until nobody runs the job.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Say how a run stands, whether or not anybody runs it, and what to do next. Reads only."""
-    from distilljob.watch.status import run_status
-
-    raise typer.Exit(run_status(directory, watch=watch, as_json=as_json))
-
-
-@app.command(epilog="Example: distilljob top runs/digits")
-def top(directory: RunPath) -> None:
-    """Show the round table of a run, live, until it ends; q leaves. Piped, it is shown once."""
-    from distilljob.watch.top import run_top
-
-    raise typer.Exit(run_top(directory))
-
-
-@app.command(
-    epilog="""Examples:
-
-distilljob logs runs/digits cnn -f
-
-distilljob logs runs/digits cnn --attempt 1 | jq .loss
-
-distilljob logs runs/digits aggregator"""
-)
-def logs(
-    directory: RunPath,
-    name: Annotated[
-        str, typer.Argument(metavar="STUDENT", help="A student; or aggregator, or runner.", show_default=False)
-    ],
-    attempt: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Which attempt. [dim]default: the newest one[/]")
-    ] = None,
-    follow: Annotated[
-        bool,
-        typer.Option("--follow", "-f", help="Go on with what comes, over later attempts, until nobody runs the job."),
-    ] = False,
-) -> None:
-    """Print what a process of a run has said: readable on a terminal, and as it is in the file when piped."""
-    from distilljob.watch.logs import run_logs
-
-    raise typer.Exit(run_logs(directory, name, attempt, follow=follow))
-
-
-@app.command(
-    epilog="""Examples:
-
-distilljob finish runs/digits
-
-distilljob finish runs/digits --after-cycle 4"""
-)
-def finish(
-    directory: RunPath,
-    after_cycle: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="The last cycle. [dim]default: the open one[/] The last one planned takes it back."
-        ),
-    ] = None,
-) -> None:
-    """End a run early, and well: the last cycle is distilled, and everything is published.
-
-    Learning rates stay those of the whole run. Works on a stopped run too; it counts when the run goes on.
-    """
-    from distilljob.watch.finish import run_finish
-
-    raise typer.Exit(run_finish(directory, after_cycle))
-
-
-@app.command(
-    epilog="""Examples:
-
-distilljob report runs/digits
-
-distilljob report runs/md runs/independent -o comparison.html"""
-)
+@app.command(epilog=examples("report runs/digits", "report runs/md runs/independent -o comparison.html"))
 def report(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Run directories, finished or not.", show_default=False)
@@ -218,13 +106,7 @@ def report(
     raise typer.Exit(run_report(runs, output))
 
 
-@app.command(
-    epilog="""Examples:
-
-distilljob render job.yaml
-
-distilljob render job.yaml --set placement.maximumConcurrentStudents=2 | less"""
-)
+@app.command(epilog=examples("render job.yaml", "render job.yaml --set placement.maximumConcurrentStudents=2 | less"))
 def render(
     file: JobPath,
     settings: Settings = [],  # noqa: B006 - typer copies it
@@ -235,7 +117,7 @@ def render(
     raise typer.Exit(run_render(file, settings))
 
 
-@app.command(epilog="Example: distilljob schema | kubectl apply --server-side -f -")
+@app.command(epilog=examples("schema | kubectl apply --server-side -f -"))
 def schema() -> None:
     """Print the CustomResourceDefinition."""
     from distilljob.job_file import dump_yaml
@@ -247,7 +129,7 @@ def schema() -> None:
 def run_command(arguments: Sequence[str] | None) -> int:
     """Parse, run one command, return its exit code; an error of the user's is printed as one block."""
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="distilljob")
+        app(args=None if arguments is None else list(arguments), prog_name=program_name())
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except CommandError as error:

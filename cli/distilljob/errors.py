@@ -28,9 +28,15 @@ class BadInput(CommandError):
 
 
 class NotFound(CommandError):
-    """A file or folder that the user named does not exist."""
+    """A file, folder or job that the user named does not exist."""
 
     exit_code = 3
+
+
+class TimedOut(CommandError):
+    """What was waited for did not come in time."""
+
+    exit_code = 124
 
 
 class MissingPart(CommandError):

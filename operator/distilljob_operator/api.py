@@ -192,6 +192,7 @@ class Api:
 
 
 async def read_error(response: aiohttp.ClientResponse) -> ApiError:
+    """Read what went wrong from an answer that says so."""
     with unavailable_without_answer():
         body = await response.read()
     try:

@@ -11,6 +11,11 @@ from distilljob_core.spec.load import load_job
 from distilljob_core.spec.problems import SpecProblems
 
 
+def names_run(text: str) -> bool:
+    """Say whether a word means a folder of this machine, not a job in a cluster: names of jobs hold no slash."""
+    return "/" in text or text in (".", "..") or RunFolder(Path(text)).snapshot.exists()
+
+
 def find_run(root: Path) -> RunFolder:
     """Find the run in a folder.
 

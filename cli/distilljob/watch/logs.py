@@ -1,11 +1,12 @@
-"""`distilljob logs DIR NAME`: what one process of a run has said."""
+"""`distilljob logs DIR NAME`: what one process of a run has said, and how such lines are printed."""
 
 import json
 import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,13 +43,19 @@ def run_logs(root: Path, name: str, attempt: int | None, *, follow: bool) -> int
     logs = Logs(folder, name)
     if attempt is not None:
         logs.check(attempt)
-    printer = _print_readable if console.out.is_terminal else _print_raw
-    try:
+    with printer() as print_line:
         for line in _follow(folder, logs, attempt) if follow else _lines(logs.newest(attempt)):
-            printer(line)
+            print_line(line)
+    return 0
+
+
+@contextmanager
+def printer() -> Iterator[Callable[[bytes], None]]:
+    """Give what prints lines of a log: readable on a terminal, as they are elsewhere; ends when the reader leaves."""
+    try:
+        yield _print_readable if console.out.is_terminal else _print_raw
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read has left
-    return 0
 
 
 class Logs:

@@ -49,10 +49,15 @@ _POD: Final = re.compile(r"spec\.((aggregator|students\[\d+\])\.)?pod\b")
 
 def frozen_changes(before: DistillJobSpec, now: DistillJobSpec, stage: Stage) -> Iterator[Problem]:
     """Name every changed field that may change no more, defaults counted; the hint shows both values."""
-    was, is_now = (spec.model_dump(mode="json", by_alias=True) for spec in (before, now))
-    for path, old, new in _differing(was, is_now, "spec"):
+    for path, old, new in changed_fields(before, now):
         if message := _refusal(path, stage):
             yield Problem(path, message, f"is {json.dumps(new)}, was {json.dumps(old)}")
+
+
+def changed_fields(before: DistillJobSpec, now: DistillJobSpec) -> Iterator[tuple[str, Any, Any]]:
+    """Give path, old and new value of every field that differs, defaults counted."""
+    was, is_now = (spec.model_dump(mode="json", by_alias=True) for spec in (before, now))
+    return _differing(was, is_now, "spec")
 
 
 def _refusal(path: str, stage: Stage) -> str:

@@ -1,0 +1,1 @@
+"""Jobs in a cluster: seen and asked through its API server alone."""
