@@ -1,6 +1,9 @@
 """Where in which cluster, as it is said on a command line; light to import."""
 
+import shlex
 from dataclasses import dataclass
+
+from distilljob.program import program_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +19,8 @@ class Place:
         """Whether anything of it was said."""
         return self != Place()
 
-    @property
-    def options(self) -> list[str]:
-        """The options that lead to the same place."""
+    def command(self, verb: str, *words: str) -> str:
+        """Write a command that works at the same place."""
         said = (("-n", self.namespace), ("--context", self.context), ("--kubeconfig", self.kubeconfig))
-        return [word for option, value in said if value is not None for word in (option, value)]
+        options = [word for option, value in said if value is not None for word in (option, value)]
+        return f"{program_name()} {shlex.join([verb, *words, *options])}"

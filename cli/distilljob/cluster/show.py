@@ -14,7 +14,6 @@ from distilljob.cluster.place import Place
 from distilljob.cluster.sight import ClusterSight, ClusterWatcher
 from distilljob.console import in_time
 from distilljob.errors import BadInput
-from distilljob.program import program_name
 from distilljob.watch.status import show_status
 from distilljob.watch.top import show_top
 from distilljob_core.results import teacher_gains
@@ -32,7 +31,7 @@ def run_status(name: str | None, place: Place, *, watch: bool, as_json: bool) ->
         raise BadInput("--watch shows one job; name it, or use kubectl get distilljobs --watch")
     with reach(place) as cluster:
         if name is None:
-            return _show_list(cluster, as_json=as_json)
+            return _show_list(cluster, place, as_json=as_json)
         return show_status(ClusterWatcher(cluster, name, place), watch=watch, as_json=as_json)
 
 
@@ -53,7 +52,7 @@ def _gains(sight: ClusterSight) -> list[float]:
     return teacher_gains([view.summary for view in views if view.summary is not None])
 
 
-def _show_list(cluster: Cluster, *, as_json: bool) -> int:
+def _show_list(cluster: Cluster, place: Place, *, as_json: bool) -> int:
     bodies = cluster.run(_all(cluster))
     if as_json:
         console.print_json([_line(cluster.namespace, body) for body in bodies])
@@ -62,7 +61,7 @@ def _show_list(cluster: Cluster, *, as_json: bool) -> int:
     else:
         console.print_text(f"no jobs in the namespace {cluster.namespace}")
         console.out.print("[green]next:[/] submit one, or choose another namespace with -n")
-        console.print_text(f"  {program_name()} submit FILE")
+        console.print_text(f"  {place.command('submit', 'FILE')}")
     return 0
 
 

@@ -1,6 +1,5 @@
 """One look at a job in a cluster: its resource, its aggregator's round table, and what `status` and `top` need."""
 
-import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,6 @@ from distilljob.cluster.table import TableLook, look_at_table
 from distilljob.console import in_percent
 from distilljob.errors import CommandError, NotFound
 from distilljob.local.picture import Painter, Picture, Row
-from distilljob.program import program_name
 from distilljob.run_directory.events import RunEvent
 from distilljob_core.conditions import Reason
 from distilljob_core.lifecycle.deadlines import active_seconds
@@ -110,15 +108,15 @@ class ClusterSight:
             cure = ADVICE.get(outcome.reason, "read what the students said last")
             return [f"{cure}; delete it and submit it anew", self._blamed(outcome), self._command("delete")]
         if status.phase == "Invalid":
-            return ["cure the spec, and submit it again", f"{program_name()} submit FILE"]
+            return ["cure the spec, and submit it again", self.place.command("submit", "FILE")]
         if self.known.job.spec.suspend:
             return ["let it go on", self._command("resume")]
         if status.observed_generation == 0:
-            return ["no operator has looked at it yet", "kubectl get pods -A -l app.kubernetes.io/part-of=distilljob"]
+            return ["no operator has looked at it yet: is one installed that watches this namespace?"]
         return ["watch it, or end it early and well", self._command("top"), self._command("finish")]
 
-    def _command(self, verb: str, *arguments: str) -> str:
-        return shlex.join([*program_name().split(), verb, *self.place.options, self.known.name, *arguments])
+    def _command(self, verb: str, *words: str) -> str:
+        return self.place.command(verb, self.known.name, *words)
 
     def _blamed(self, outcome: Outcome) -> str:
         """Give the command that shows the log of whoever ended last, or of the student that the outcome names."""

@@ -14,7 +14,6 @@ from distilljob.cluster.jobs import Known, fetch, read_known
 from distilljob.cluster.place import Place
 from distilljob.errors import BadInput, CommandError
 from distilljob.job_file import JobFile, read_job
-from distilljob.program import program_name
 from distilljob_core.conditions import ConditionType
 from distilljob_core.spec.base import Problem
 from distilljob_core.spec.cluster import cluster_problems
@@ -56,7 +55,8 @@ def run_submit(file: Path, settings: Sequence[str], place: Place) -> int:
         BadInput: the file, or what it would change, is wrong.
         CommandError: the API server refused or failed.
     """
-    made = submit(read_job(file, settings), place)
+    job = read_job(file, settings)
+    made = submit(job, place)
     where = f"{made.name} in the namespace {made.namespace}"
     if made.outcome is Outcome.CREATED:
         console.print_text(f"created {where}")
@@ -64,9 +64,8 @@ def run_submit(file: Path, settings: Sequence[str], place: Place) -> int:
         console.print_text(f"changed {where}: {', '.join(made.changed)}")
     else:
         console.print_text(f"{where} is there already, with the same spec")
-    options = place.options if place.namespace else [*place.options, "-n", made.namespace]
     console.out.print("[green]next:[/] watch it")
-    console.print_text(f"  {' '.join([program_name(), 'top', *options, made.name])}")
+    console.print_text(f"  {_agreed(place, job.job.metadata.namespace).command('top', made.name)}")
     return 0
 
 

@@ -8,7 +8,6 @@ from distilljob.cluster.jobs import Known, find
 from distilljob.cluster.place import Place
 from distilljob.cluster.table import look_at_table
 from distilljob.errors import BadInput, NotFound
-from distilljob.program import program_name
 from distilljob_core.lifecycle.model import Standing
 from distilljob_core.names import restart_annotation
 from distilljob_core.outlook import open_cycle
@@ -34,7 +33,7 @@ def run_suspend(name: str, place: Place, *, suspend: bool) -> int:
         _patch(cluster, known, {"spec": {"suspend": suspend}})
     if suspend:
         console.print_text(f"{name} saves its students and gives everything back but its volumes; go on with")
-        console.print_text(f"  {program_name()} resume {name}")
+        console.print_text(f"  {place.command('resume', name)}")
     else:
         console.print_text(f"{name} goes on where it stopped")
     return 0
@@ -61,7 +60,7 @@ def run_finish(name: str, place: Place, after_cycle: int | None) -> int:
         _patch(cluster, known, {"spec": {"stopAfterCycle": cycle}})
     console.print_text(f"{name} ends after cycle {cycle} of {last}; cycle {first} is open")
     if known.job.spec.suspend:
-        console.print_text(f"it is suspended now; go on with\n  {program_name()} resume {name}")
+        console.print_text(f"it is suspended now; go on with\n  {place.command('resume', name)}")
     return 0
 
 
