@@ -30,15 +30,20 @@ PROGRAMS = (
     "kubelet",
     "kube-proxy",
     "kwok",
-    "kwok-node-stages",
     "helm",
     "coredns",
 )
 """The names under which the binary is a program of its own."""
+CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok")
 
 
 class RigError(Exception):
     """The cluster cannot be had; the message says what to do."""
+
+
+def binaries() -> dict[str, Path]:
+    """Return the programs of a control plane, building what is missing."""
+    return {name: program(name) for name in CONTROL_PLANE}
 
 
 def program(name: str) -> Path:
@@ -46,11 +51,11 @@ def program(name: str) -> Path:
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if assets and (given := Path(assets) / name).exists():
         return given
-    return binaries() / name
+    return _built() / name
 
 
 @cache
-def binaries() -> Path:
+def _built() -> Path:
     """Return the folder that holds one link per program, building the binary where it is missing."""
     go = _go()
     folder = CACHE / "rig" / _key(go)
@@ -100,8 +105,7 @@ def _build(go: Path, folder: Path) -> None:
         tail = "\n".join(log.read_text().splitlines()[-15:])
         raise RigError(
             f"Go could not build Kubernetes for the tests (log: {log}):\n{tail}\n"
-            "It needs Go's module proxy (GOPROXY), or KUBEBUILDER_ASSETS with all of these programs: "
-            + ", ".join(PROGRAMS)
+            f"It needs Go's module proxy (GOPROXY), or KUBEBUILDER_ASSETS with {', '.join(CONTROL_PLANE)}."
         )
     for name in PROGRAMS:
         (partial / name).symlink_to("all")
@@ -177,6 +181,6 @@ def _alone(lock: Path) -> Iterator[None]:
 
 if __name__ == "__main__":
     try:
-        print(binaries())
+        print("\n".join(map(str, binaries().values())))
     except RigError as error:
         sys.exit(str(error))

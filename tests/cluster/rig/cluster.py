@@ -50,17 +50,14 @@ class Cluster:
         """Add fake nodes, their kubelets and a storage class, if somebody's `make control-plane` has not yet."""
         if self.kubectl("get", "nodes", f"--selector={KUBELET_LABEL}", "--output=name"):
             return
-        node_stages, own = self.folder / "node-stages.yaml", self.folder / "stages.yaml"
-        printed = subprocess.run([str(program("kwok-node-stages"))], capture_output=True, check=True)
-        node_stages.write_bytes(printed.stdout)
-        own.write_text(stages())
+        configuration = self.folder / "stages.yaml"
+        configuration.write_text(stages())
         self.apply([storage_class(), *fake_nodes(self._nodes)])
         self.spawn(
             "kwok",
             [
                 f"--kubeconfig={self.kubeconfig()}",
-                f"--config={node_stages}",
-                f"--config={own}",
+                f"--config={configuration}",
                 "--manage-all-nodes=false",
                 f"--manage-nodes-with-label-selector={KUBELET_LABEL}",
                 "--cidr=10.200.0.0/16",

@@ -1,4 +1,4 @@
-"""What happens to pods and claims on fake nodes: kwok stages, steered by annotations of the pod.
+"""What happens to fake nodes, and to pods and claims on them: kwok stages, steered by annotations of the pod.
 
 Under the pod's metadata.annotations:
 
@@ -26,6 +26,22 @@ _NOW = "{{ $now := Now }}{{ $a := or .metadata.annotations dict }}"
 
 _CONDITION = """
 - {type: %s, status: "%s", lastTransitionTime: {{ $now | Quote }}}"""
+
+_NODE = """{{ $now := Now }}
+conditions:
+{{ range NodeConditions }}
+- type: {{ .type | Quote }}
+  status: {{ .status | Quote }}
+  reason: {{ .reason | Quote }}
+  message: {{ .message | Quote }}
+  lastHeartbeatTime: {{ $now | Quote }}
+  lastTransitionTime: {{ $now | Quote }}
+{{ end }}
+addresses:
+- {type: InternalIP, address: {{ NodeIP | Quote }}}
+- {type: Hostname, address: {{ NodeName | Quote }}}
+phase: Running
+"""
 
 _CONTAINER = """
 - name: {{ .name | Quote }}
@@ -175,7 +191,7 @@ def _stage(
 
 
 def stages() -> str:
-    """Return the stages of pods, claims and volumes as kwok's configuration file. No two apply at the same time."""
+    """Return the stages of nodes, pods and claims as kwok's configuration; no two apply at the same time."""
     waiting, exits = f"{_annotation('waiting')} != null", f"{_annotation('exit-code')} != null"
     not_shown = f".status.containerStatuses[0].state.waiting.reason != {_annotation('waiting')}"
     pending = [_LIVE, '.status.phase == "Pending"']
@@ -185,7 +201,9 @@ def stages() -> str:
     asked = f'.metadata.annotations["volume.kubernetes.io/storage-provisioner"] == "{PROVISIONER}"'
     ours = f'.spec.storageClassName == "{STORAGE_CLASS}"'
     volume = {"apply": {"template": _VOLUME % (PROVISIONER, STORAGE_CLASS)}}
+    not_ready = '[.status.conditions[]? | select(.type == "Ready" and .status == "True")] == []'
     written = [
+        _stage("node-start", "Node", [not_ready], _status(_NODE)),
         _stage("pod-start", "Pod", [*pending, f"{waiting} | not"], _status(_STARTED)),
         _stage("pod-wait", "Pod", [*pending, waiting, not_shown], _status(_WAITING)),
         _stage("pod-exit", "Pod", [_LIVE, _RUNNING, exits], _status(_EXITED)),

@@ -31,9 +31,6 @@ func main() {
 	case "kwok":
 		kwokMain()
 		return
-	case "kwok-node-stages":
-		kwokNodeStages()
-		return
 	case "helm":
 		helmMain()
 		return
