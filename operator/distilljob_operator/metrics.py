@@ -3,6 +3,7 @@
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -12,6 +13,7 @@ from prometheus_client.registry import Collector
 from distilljob_core.lifecycle.model import Cause
 from distilljob_operator.jobs import Jobs
 
+_NAMESPACE: Final = "distilljob_operator"
 _WORK_SECONDS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
 _REPLACEMENT_SECONDS: Final = (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800)
 _PHASES: Final = ("Invalid", "Pending", "Starting", "Training", "Suspending", "Suspended", "Complete", "Failed")
@@ -21,61 +23,42 @@ class OperatorMetrics:
     """What is counted while it happens."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.reconcile_seconds = Histogram(
-            "distilljob_operator_reconcile_seconds",
-            "One look at one job, with everything that was done about it.",
-            buckets=_WORK_SECONDS,
-            registry=self.registry,
+        self.registry = registry = CollectorRegistry()
+        counter = partial(Counter, namespace=_NAMESPACE, registry=registry)
+        histogram = partial(Histogram, namespace=_NAMESPACE, registry=registry)
+        self.reconcile_seconds = histogram(
+            "reconcile_seconds", "One look at one job, with everything that was done about it.", buckets=_WORK_SECONDS
         )
-        self.reconciles = Counter(
-            "distilljob_operator_reconciles",
+        self.reconciles = counter(
+            "reconciles",
             "Looks at jobs: done, put off by an answer of the API server, or failed by a mistake of ours.",
             ["result"],
-            registry=self.registry,
         )
-        self.api_requests = Counter(
-            "distilljob_operator_api_requests",
-            "Requests to the API server; code 0 = no answer.",
-            ["verb", "resource", "code"],
-            registry=self.registry,
+        self.api_requests = counter(
+            "api_requests", "Requests to the API server; code 0 = no answer.", ["verb", "resource", "code"]
         )
-        self.api_seconds = Histogram(
-            "distilljob_operator_api_request_seconds",
-            "Time until the API server answered.",
-            ["verb"],
-            buckets=_WORK_SECONDS,
-            registry=self.registry,
+        self.api_seconds = histogram(
+            "api_request_seconds", "Time until the API server answered.", ["verb"], buckets=_WORK_SECONDS
         )
-        self.restarts = Counter(
-            "distilljob_operator_restarts",
-            "Attempts of students that were replaced, by cause.",
-            ["reason"],
-            registry=self.registry,
-        )
-        self.replacement_seconds = Histogram(
-            "distilljob_operator_replacement_seconds",
+        self.restarts = counter("restarts", "Attempts of students that were replaced, by cause.", ["reason"])
+        self.replacement_seconds = histogram(
+            "replacement_seconds",
             "From seeing that an attempt failed to having created the next one, back-off included.",
             buckets=_REPLACEMENT_SECONDS,
-            registry=self.registry,
         )
-        self.progress_errors = Counter(
-            "distilljob_operator_progress_errors",
-            "Readings of progress that failed.",
-            ["source"],
-            registry=self.registry,
-        )
-        self.events_dropped = Counter(
-            "distilljob_operator_events_dropped",
-            "Events that were not posted: too many waited, or the API server's word.",
-            ["reason"],
-            registry=self.registry,
+        self.progress_errors = counter("progress_errors", "Readings of progress that failed.", ["source"])
+        self.events_dropped = counter(
+            "events_dropped", "Events that were not posted: too many waited, or the API server's word.", ["reason"]
         )
         self.loop_lag_seconds = Gauge(
-            "distilljob_operator_loop_lag_seconds",
+            f"{_NAMESPACE}_loop_lag_seconds",
             "Longest time within the last minute that a task of the process was kept waiting.",
-            registry=self.registry,
+            registry=registry,
         )
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Let every series whose labels are known be there before its first event: a rate needs a beginning."""
         for cause in Cause:
             self.restarts.labels(cause)
         for result in ("done", "put_off", "failed"):

@@ -1,6 +1,7 @@
 """The reference page of the operator, made of what it reads and what it counts."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from prometheus_client import Metric
 from prometheus_client.metrics import MetricWrapperBase
@@ -8,6 +9,31 @@ from prometheus_client.metrics import MetricWrapperBase
 from distilljob_operator.jobs import Jobs
 from distilljob_operator.metrics import OperatorMetrics, StateCollector
 from distilljob_operator.settings import described_settings, flag, variable
+
+_HEAD: Final = """# The operator
+
+`distilljob-operator run` serves a cluster until it is told to stop; `distilljob-operator version` prints the version.
+Exit codes: 0 stopped as asked, 1 failed (the last line of the log says why), 2 wrong settings.
+
+## Settings
+
+A flag wins over its variable. What may be repeated is separated by commas in a variable.
+
+| flag | variable | default | meaning |
+| --- | --- | --- | --- |"""
+_PAGES: Final = """
+## Pages
+
+| page | answer |
+| --- | --- |
+| `/livez` | 200, or 503 with the reasons: a watch is dead, or the process was held up |
+| `/readyz` | 200 once all children were listed and the Lease is held |
+| `/metrics` | the metrics below |
+
+## Metrics
+
+| metric | type | labels | meaning |
+| --- | --- | --- | --- |"""
 
 
 def operator_reference() -> str:
@@ -20,38 +46,7 @@ def operator_reference() -> str:
         f"| `{name}` | {kind} | {', '.join(f'`{label}`' for label in labels)} | {text} |"
         for name, kind, labels, text in sorted(_metrics())
     ]
-    return "\n".join(
-        [
-            "# The operator",
-            "",
-            "`distilljob-operator run` serves a cluster until it is told to stop; `distilljob-operator version` prints",
-            "the version. Exit codes: 0 stopped as asked, 1 failed (the last line of the log says why), 2 wrong",
-            "settings.",
-            "",
-            "## Settings",
-            "",
-            "A flag wins over its variable. What may be repeated is separated by commas in a variable.",
-            "",
-            "| flag | variable | default | meaning |",
-            "| --- | --- | --- | --- |",
-            *settings,
-            "",
-            "## Pages",
-            "",
-            "| page | answer |",
-            "| --- | --- |",
-            "| `/livez` | 200, or 503 with the reasons: a watch is dead, or the process was held up |",
-            "| `/readyz` | 200 once all children were listed and the Lease is held |",
-            "| `/metrics` | the metrics below |",
-            "",
-            "## Metrics",
-            "",
-            "| metric | type | labels | meaning |",
-            "| --- | --- | --- | --- |",
-            *metrics,
-            "",
-        ]
-    )
+    return "\n".join([_HEAD, *settings, _PAGES, *metrics, ""])
 
 
 def _metrics() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
