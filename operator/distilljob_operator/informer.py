@@ -106,9 +106,8 @@ class Informer(Generic[T]):
         async for page in self._api.list_pages(self._path, **self._what):
             self.last_seen_seconds = self._clock()
             version = page["metadata"]["resourceVersion"]
-            for body in page["items"] or ():  # an empty list of metadata is null
-                self._tell(self._store.listed(body))
-        self._tell(self._store.end_list(int(version)))
+            self._tell(self._store.page(page["items"] or (), int(version)))  # an empty list of metadata is null
+        self._tell(self._store.end_list())
         self.synced.set()
         return version
 

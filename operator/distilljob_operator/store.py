@@ -1,6 +1,6 @@
 """What is known of one kind of object, by the job it belongs to; newer versions win, wherever they come from."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -49,21 +49,18 @@ class Store(Generic[T]):
         self._listed = set()
         self._absorbed = set()
 
-    def listed(self, body: dict[str, Any]) -> set[JobKey]:
-        """Take in one object of the list."""
-        name = _name(body)
-        self._listed.add(name)
-        # A restored server counts its versions from an earlier one on: the list is right, except about our own writes.
-        return self._put(body) if name in self._absorbed else self._set(name, body)
-
-    def end_list(self, version: int) -> set[JobKey]:
-        """Remove what the list did not show, and what was not written after the version of the list."""
-        later = {name for name in self._absorbed & self._held.keys() if self._held[name].version > version}
+    def page(self, bodies: Iterable[dict[str, Any]], version: int) -> set[JobKey]:
+        """Take in one page of the list, which shows the moment of that version."""
         self._reached = version
+        return set().union(*(self._list(body) for body in bodies))
+
+    def end_list(self) -> set[JobKey]:
+        """Remove what the list did not show, unless we wrote it after the moment that the list shows."""
+        later = {name for name in self._absorbed & self._held.keys() if self._held[name].version > self._reached}
         return set().union(*(self._drop(name) for name in self._held.keys() - self._listed - later))
 
     def absorb(self, body: dict[str, Any]) -> set[JobKey]:
-        """Take in the answer to a write of our own, unless it comes later than the watch: all may be over by then."""
+        """Take in the answer to a write of our own, unless list or watch were faster: all may be over by then."""
         if _version(body) <= self._reached:
             return set()
         self._absorbed.add(_name(body))
@@ -80,6 +77,12 @@ class Store(Generic[T]):
         name = _name(body)
         held = self._held.get(name)
         return set() if held is None or held.version > self._reached else self._drop(name)
+
+    def _list(self, body: dict[str, Any]) -> set[JobKey]:
+        name = _name(body)
+        self._listed.add(name)
+        # A restored server counts its versions from an earlier one on: the list is right, except about our own writes.
+        return self._put(body) if name in self._absorbed else self._set(name, body)
 
     def _put(self, body: dict[str, Any]) -> set[JobKey]:
         name = _name(body)

@@ -74,7 +74,7 @@ class Histories(RuleBasedStateMachine):
         asked = [at_seconds for key, at_seconds in self.asked_seconds.items() if key not in self.working]
         if asked:
             assert self.agenda.next_seconds is not None
-            assert self.agenda.next_seconds <= min(asked)
+            assert self.agenda.next_seconds <= max(self.now_seconds, min(asked))
 
     def teardown(self):
         """Whatever was asked for is worked on in the end."""

@@ -70,16 +70,19 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def list_begins(self):
         self.store.begin_list()
+        self.has_begun = False
         self.pages = list(self.server.values())
         self.listed, self.listed_version = len(self.history), self.version
 
     @precondition(lambda self: self.pages is not None)
     @rule()
     def list_goes_on(self):
-        if self.pages:
-            self.store.listed(self.pages.pop())
+        if self.pages or not self.has_begun:
+            self.has_begun = True
+            self.store.page(self.pages[:1], self.listed_version)
+            del self.pages[:1]
         else:
-            self.store.end_list(self.listed_version)
+            self.store.end_list()
             self.pages, self.brought = None, self.listed
 
     def teardown(self):
@@ -127,8 +130,8 @@ def test_a_list_of_a_restored_server_is_believed_although_its_versions_are_older
     store.put(body("p", 5_000))
     store.put(body("q", 5_001))
     store.begin_list()
-    store.listed(body("p", 40, phase="Failed"))
-    assert store.end_list(41) == {("n", "one")}
+    store.page([body("p", 40, phase="Failed")], 41)
+    assert store.end_list() == {("n", "one")}
     assert store.of(("n", "one")) == (("p", "Failed"),)
 
 
@@ -137,7 +140,8 @@ def test_what_a_list_misses_is_gone_unless_we_made_it_meanwhile():
     store.put(body("p", 5))
     store.begin_list()
     store.absorb(body("q", 12))
-    assert store.end_list(11) == {("n", "one")}
+    store.page([], 11)
+    assert store.end_list() == {("n", "one")}
     assert store.of(("n", "one")) == (("q", "Running"),)
 
 
