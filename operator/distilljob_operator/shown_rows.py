@@ -87,12 +87,16 @@ def _accuracy(view: StudentView | None, past: ShownStudent) -> float | None:
 
 def _ending(student: StudentState) -> ShownEnding | None:
     ending = student.ending
-    return ending and ShownEnding(attempt=ending.attempt, reason=ending.reason, time=moment(ending.asked_seconds))
+    if ending is None:
+        return None
+    return ShownEnding(attempt=ending.attempt, reason=ending.reason, time=moment(ending.asked_seconds))
 
 
 def _last_termination(student: StudentState) -> ShownTermination | None:
     end = student.last_termination
-    return end and ShownTermination(
+    if end is None:
+        return None
+    return ShownTermination(
         attempt=end.attempt,
         time=moment(end.time_seconds),
         **given(exit_code=end.exit_code, reason=end.reason, message=end.message),

@@ -8,7 +8,7 @@ from typing import Any
 from distilljob_core import names
 from distilljob_core.conditions import Condition, ConditionType, Reason
 from distilljob_core.lifecycle.model import JobState
-from distilljob_core.spec.frozen import WISHES, Stage, frozen_changes
+from distilljob_core.spec.frozen import LASTING_WISH, WISHES, Stage, frozen_changes
 from distilljob_core.spec.job import DistillJob
 from distilljob_core.spec.load import check_job
 from distilljob_operator.api import Api
@@ -73,8 +73,8 @@ def _held_to(begun: DistillJob, wanted: Wanted, stage: Stage, now_seconds: float
         return wanted
     told = "; ".join(f"{problem.path} {problem.message} ({problem.hint})" for problem in changes)
     invalid = Condition(ConditionType.VALID, "False", Reason.SPEC_INVALID, f"not carried out: {told}", now_seconds)
-    wishes = {} if stage is Stage.ENDED else {name: getattr(wanted.job.spec, name) for name in WISHES}
-    spec = begun.spec.model_copy(update=wishes)
+    open_wishes = (LASTING_WISH,) if stage is Stage.ENDED else WISHES
+    spec = begun.spec.model_copy(update={name: getattr(wanted.job.spec, name) for name in open_wishes})
     return Wanted(wanted.generation, begun.model_copy(update={"spec": spec}), invalid)
 
 

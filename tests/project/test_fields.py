@@ -81,6 +81,12 @@ TESTS = {
     "quorum.onLoss": f"{LIFECYCLE}ends.py::test_a_round_past_its_deadline_without_a_quorum_fails_the_job_that_wants_it",
     "stopAfterCycle": f"{LIFECYCLE}deadlines.py::test_the_wish_to_stop_early_reaches_the_aggregator",
     "startupDeadlineSeconds": f"{LIFECYCLE}deadlines.py::test_the_third_startup_that_fails_ends_the_job",
+    "suspend": f"{LIFECYCLE}deadlines.py::"
+    "test_a_suspension_ends_all_attempts_then_the_aggregator_and_counts_as_nothing",
+    "failurePolicy.nodeLost.forceDeleteAfterSeconds": f"{LIFECYCLE}restarts.py::"
+    "test_an_attempt_on_a_lost_node_is_given_up_where_the_user_opted_in",
+    "cleanupPolicy": "operator/test_clear.py::test_the_end_of_a_job_takes_what_its_policy_says_and_never_a_claim",
+    "ttlSecondsAfterFinished": "cluster/test_operator.py::test_a_finished_job_goes_when_its_time_is_over",
     "activeDeadlineSeconds": f"{LIFECYCLE}deadlines.py::test_a_job_that_is_active_for_too_long_fails",
 }
 

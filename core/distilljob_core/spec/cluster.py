@@ -39,8 +39,10 @@ def cluster_problems(job: DistillJob) -> Iterator[Problem]:
 def local_problems(job: DistillJob) -> Iterator[Problem]:
     """Find everything that keeps a job from running as processes of one machine.
 
-    What it says about pods, volumes and networks describes the cluster, and is no hindrance.
+    What it says about pods, volumes, networks and what becomes of them describes the cluster, and is no hindrance.
     """
+    if job.spec.suspend:
+        yield Problem("spec.suspend", "a job on one machine runs when it is told to", "remove it; Ctrl-C stops a run")
     for index, student in enumerate(job.spec.students):
         if student.command:
             yield Problem(f"spec.students[{index}].command", "runs in a cluster only", "remove it to use our trainer")

@@ -19,10 +19,6 @@ UNSUPPORTED: Final[Mapping[str, tuple[Any, ...]]] = {
     "students[].initialWeights": (None,),
     "students[].gpus": (0, 1),
     "results.formats": (["Safetensors"],),
-    "failurePolicy.nodeLost.forceDeleteAfterSeconds": (None,),
-    "ttlSecondsAfterFinished": (None,),
-    "cleanupPolicy": ("Running",),
-    "suspend": (False,),
 }
 """Path below spec -> the values that are supported so far. `[]` stands for every item of a list."""
 
