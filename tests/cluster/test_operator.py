@@ -21,6 +21,22 @@ async def test_a_job_runs_to_its_result(api, namespace, operator, aggregators, s
     assert (result["bestStudent"], result["accuracy"], result["exact"]) == ("a", 0.9, True)
     assert job["status"]["restartsTotal"] == 0
     await api.until(DEPLOYMENTS, lambda left: not left, namespace)
+    assert await api.list(PODS, namespace, selector="distilljob.dev/role=student")
+
+
+async def test_a_finished_job_goes_when_its_time_is_over(api, namespace, operator, aggregators):
+    await api.create(DISTILLJOBS, distilljob("group", "a", ttlSecondsAfterFinished=1), namespace)
+    await aggregators.start(api, namespace, "group")
+    pods = await api.until(
+        PODS,
+        lambda pods: pods and pods[0]["status"]["phase"] == "Running",
+        namespace,
+        selector="distilljob.dev/student",
+    )
+    await api.annotate(PODS, pods[0]["metadata"]["name"], namespace, exit_code="80")
+    job = await until_job(api, namespace, "group", lambda job: condition(job, "Failed")[0] == "True")
+    assert condition(job, "Failed")[1] == "FatalSpec"
+    await api.until(DISTILLJOBS, lambda left: not left, namespace)
 
 
 async def test_a_crashed_student_is_replaced_once(api, namespace, operator, aggregators):
