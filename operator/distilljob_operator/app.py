@@ -2,8 +2,9 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from distilljob_operator.background import Background
 from distilljob_operator.connection import Connection, connect
 from distilljob_operator.credentials import credentials
 from distilljob_operator.errors import ApiError, NotFound
-from distilljob_operator.events import Events
+from distilljob_operator.events import COMPONENT, Events
 from distilljob_operator.health import Check, LoopWatch, silence_check, start_web
 from distilljob_operator.job_audit import JobAudit, job_paths
 from distilljob_operator.job_watch import JobWatch
@@ -35,7 +36,6 @@ from distilljob_operator.watches import Watches
 from distilljob_operator.workers import Reconciles, Workers
 from distilljob_operator.workqueue import WorkQueue
 
-LEASE_NAME: Final = "distilljob-operator"
 _NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _FINISH_SECONDS: Final = 5.0
 _FLUSH_SECONDS: Final = 1.0
@@ -96,7 +96,8 @@ class Operator:
             jobs, self._queue.add, lambda: credentials(connection.configuration), settings.namespace
         )
         self._audit = JobAudit(api, jobs, self._job_watch.delivered, self._queue.add, namespaces=settings.namespace)
-        self._lease = Lease(api, _lease_namespace(settings), LEASE_NAME, settings.holder, clock=clock)
+        lease_name = _lease_name(settings.namespace)
+        self._lease = Lease(api, _lease_namespace(settings), lease_name, settings.holder, clock=clock)
         self._is_leading = not settings.lease
         self._loop_watch = LoopWatch(clock, metrics.loop_lag_seconds.set)
         self._poller = Poller(
@@ -199,6 +200,13 @@ def _progress_source(
     if settings.prometheus_url is not None and settings.progress_source == "Prometheus":
         return Prometheus(session, settings.prometheus_url, fetch, settings.poll_seconds, clock=clock)
     return Scrape(fetch, settings.poll_seconds)
+
+
+def _lease_name(namespaces: Collection[str]) -> str:
+    """Name the Lease: operators exclude each other where they serve the same namespaces."""
+    if not namespaces:
+        return COMPONENT
+    return f"{COMPONENT}-{sha256(' '.join(sorted(namespaces)).encode()).hexdigest()[:8]}"
 
 
 def _lease_namespace(settings: Settings) -> str:

@@ -1,6 +1,5 @@
 """The DistillJobs there are, as last heard of: from the watch, and in the answers to our own status writes."""
 
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,7 +25,8 @@ class Jobs:
 
     def __init__(self) -> None:
         self._records: dict[JobKey, JobRecord] = {}
-        self._removed: deque[str] = deque(maxlen=_NUM_REMEMBERED_UIDS)
+        self._removed: dict[str, None] = {}
+        """UIDs, the newest last."""
 
     def __iter__(self) -> Iterator[JobRecord]:
         return iter(tuple(self._records.values()))
@@ -51,8 +51,9 @@ class Jobs:
 
     def remove(self, key: JobKey, uid: str) -> bool:
         """Note that this very job was deleted; one that was created anew under its name stays."""
-        if uid not in self._removed:
-            self._removed.append(uid)
+        self._removed[uid] = None
+        if len(self._removed) > _NUM_REMEMBERED_UIDS:
+            del self._removed[next(iter(self._removed))]
         record = self._records.get(key)
         if record is None or record.uid != uid:
             return False

@@ -15,7 +15,6 @@ from harness.operator_process import LIMIT_SECONDS, OperatorProcess
 from rig.api import DISTILLJOBS, LEASES, Api
 from rig.cluster import Cluster
 
-LEASE = "distilljob-operator"
 Start = Callable[..., OperatorProcess]
 
 
@@ -71,9 +70,9 @@ async def test_it_is_alive_ready_and_leading_and_gives_the_lease_back(make: Star
     assert await operator.page("/livez") == (200, "live\n")
     assert await operator.page("/readyz") == (200, "ready\n")
     assert await operator.metric("distilljob_operator_leading") == 1
-    await api.until(LEASES, held_by("first"), namespace, name=LEASE)
+    await api.until(LEASES, held_by("first"), namespace)
     assert await operator.stop() == 0
-    await api.until(LEASES, held_by(""), namespace, name=LEASE)
+    await api.until(LEASES, held_by(""), namespace)
 
 
 async def test_what_is_being_written_at_the_end_is_written(
@@ -123,12 +122,12 @@ async def test_a_second_operator_waits_until_the_first_is_gone(make: Start, prox
 async def test_a_lost_lease_ends_it_at_once(make: Start, api: Api, namespace: str) -> None:
     operator = make()
     await operator.start()
-    await api.until(LEASES, held_by("first"), namespace, name=LEASE)
-    await api.patch(LEASES, LEASE, {"spec": {"holderIdentity": "somebody-else"}}, namespace)
+    [lease] = await api.until(LEASES, held_by("first"), namespace)
+    await api.patch(LEASES, lease["metadata"]["name"], {"spec": {"holderIdentity": "somebody-else"}}, namespace)
     assert await operator.wait() == 1
     [failed] = operator.events("failed")
     assert "lease was taken" in failed["error"]
-    await api.until(LEASES, held_by("somebody-else"), namespace, name=LEASE)
+    await api.until(LEASES, held_by("somebody-else"), namespace)
 
 
 async def test_kopf_that_gives_up_ends_the_process(make: Start, proxy: FaultProxy) -> None:
