@@ -81,6 +81,8 @@ def test_requests_are_counted_by_kind_never_by_name(path, resource):
 
 
 def test_the_proxy_of_the_environment_is_used_except_where_it_says_not_to(monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("https_proxy", "http://proxy:3128")
     monkeypatch.setenv("no_proxy", "10.0.0.1,.cluster.local")
     assert _proxy_of_environment("https://api.example.org:6443") == "http://proxy:3128"
