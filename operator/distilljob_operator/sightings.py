@@ -81,8 +81,11 @@ def _sight_pod(pod: PodChild, before: PodSighting | None, now_seconds: float) ->
     sighting = before or PodSighting(pod.uid, pod.student, pod.attempt)
     sighting = replace(sighting, is_disrupted=sighting.is_disrupted or bool(pod.disruption))
     if pod.has_ended:
-        was_deleted = sighting.was_deleted if before else _ended_after_deletion(pod)
-        return replace(sighting, over_seconds=_first(sighting.over_seconds, True, now_seconds), was_deleted=was_deleted)
+        if sighting.over_seconds is not None:
+            return sighting
+        # Between two looks a pod may have been both asked to go and gone.
+        was_deleted = sighting.was_deleted or _ended_after_deletion(pod)
+        return replace(sighting, over_seconds=now_seconds, was_deleted=was_deleted)
     return replace(
         sighting,
         running_seconds=_first(sighting.running_seconds, pod.phase == "Running", now_seconds),

@@ -603,6 +603,16 @@ def test_a_pod_that_somebody_deletes_is_no_crash_of_the_student(world, exit_code
     assert made.restarts() == {"deleted": 1}
 
 
+@pytest.mark.parametrize("exit_code", [143, 137])
+def test_a_pod_that_is_deleted_and_ends_between_two_looks_is_no_crash_of_the_student(world, exit_code):
+    made = world()
+    made.decide()
+    delete(made.pod(), made.now)
+    end(made.pod(), exit_code, made.now)
+    assert starts(made.settle(1.0)) == [("a", 2)]
+    assert made.restarts() == {"deleted": 1}
+
+
 def test_a_crash_while_being_deleted_is_still_a_crash(world):
     made = world()
     delete(made.pod(), made.now)
