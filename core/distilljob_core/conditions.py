@@ -96,6 +96,8 @@ class Reason(StrEnum):
     """An attempt was gone before its end was seen."""
     STUDENT_DROPPED = "StudentDropped"
     """A student left the group; the others go on."""
+    STUDENT_RESTARTED = "StudentRestarted"
+    """The user asked for a student's next attempt; its last one was ended, and is no failure."""
     STUDENT_STRAY_ENDED = "StudentStrayEnded"
     """An attempt that the job does not go on with was ended."""
     STUDENT_DIVERGED = "StudentDiverged"

@@ -44,12 +44,8 @@ LABEL_ATTEMPT: Final = "distilljob.dev/attempt"
 ANNOTATION_DIGEST: Final = "distilljob.dev/digest"
 """Of the manifest that an object was made of."""
 
-_ANNOTATION_RESTART: Final = "distilljob.dev/restart-"
-
-
-def restart_annotation(student: str) -> str:
-    """Name the annotation of a DistillJob by which somebody wishes a student's attempt of that number to be over."""
-    return f"{_ANNOTATION_RESTART}{student}"
+ANNOTATION_RESTART: Final = "distilljob.dev/restart-"
+"""With a student's name, on a DistillJob: somebody wishes one of its attempts to be over."""
 
 
 def student_attempt(job: str, student: str, attempt: int) -> str:

@@ -301,6 +301,8 @@ class World(RuleBasedStateMachine):
             assert old.standing != "Dropped" or student.standing == "Dropped", "a dropped student comes back"
             if student.restarts != old.restarts and (ended := self.process(name, old.attempt)):
                 assert not ended.was_told_to_park or old.ending, "a park is counted as a restart"
+            if old.ending and old.ending.reason is EndReason.RESTARTED and old.ending.attempt == old.attempt:
+                assert student.restarts.total <= old.restarts.total, "a wish is counted as a failure"
 
     def check_hang(self, action, decision):
         is_in_sight = bool(self.rows[action.student].heard)
@@ -416,7 +418,12 @@ class World(RuleBasedStateMachine):
 
     @rule(suspend=st.booleans())
     def user_changes_his_mind(self, suspend):
-        self.wishes = Wishes(suspend=suspend)
+        self.wishes = replace(self.wishes, suspend=suspend)
+
+    @rule(name=st.sampled_from(NAMES))
+    def user_restarts(self, name):
+        known = self.state.students.get(name)
+        self.wishes = replace(self.wishes, restarts={**self.wishes.restarts, name: known.attempt if known else 0})
 
     def suffer(self, random):
         """Let one thing happen that a seed chooses; ordinary things most of the time."""
@@ -440,6 +447,7 @@ class World(RuleBasedStateMachine):
             lambda: self.watcher_is_killed_between_state_and_deeds(random.randint(0, 2)),
             lambda: self.clock_jumps(random.choice([-3600.0, -1.0, 3600.0])),
             lambda: self.user_changes_his_mind(random.random() < 0.3),
+            lambda: self.user_restarts(random.choice(NAMES)),
         ]
         random.choice(ordinary if random.random() < 0.7 else trouble)()
 

@@ -153,7 +153,7 @@ async def _follow(cluster: Cluster, speaker: Speaker, wanted: int | None, print_
     shown, told = None, ""
     while True:
         is_over = read_known(await fetch(cluster, speaker.job)).has_ended
-        attempt = _next(speaker, await _attempts(cluster, speaker), wanted, shown)
+        attempt = next_attempt(speaker, await _attempts(cluster, speaker), wanted, shown)
         if attempt is not None and not attempt.waits_for:
             if shown is not None:
                 console.err.print(f"[dim]==> {attempt.name} <==[/]")
@@ -170,7 +170,9 @@ async def _follow(cluster: Cluster, speaker: Speaker, wanted: int | None, print_
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _next(speaker: Speaker, attempts: Sequence[Attempt], wanted: int | None, shown: Attempt | None) -> Attempt | None:
+def next_attempt(
+    speaker: Speaker, attempts: Sequence[Attempt], wanted: int | None, shown: Attempt | None
+) -> Attempt | None:
     """Pick what to follow now: the attempt that was named, the newest one, and then each that comes after."""
     if shown is None:
         return choose(speaker, attempts, wanted) if attempts or wanted is not None else None

@@ -9,8 +9,8 @@ from distilljob.cluster.place import Place
 from distilljob.cluster.table import look_at_table
 from distilljob.errors import BadInput, NotFound
 from distilljob_core.lifecycle.model import Standing
-from distilljob_core.names import restart_annotation
 from distilljob_core.outlook import open_cycle
+from distilljob_core.restart_wishes import restart_wish
 from distilljob_core.round_table import RoundTable
 from distilljob_core.spec.base import Problem
 
@@ -80,7 +80,7 @@ def run_restart(name: str, student: str, place: Place) -> int:
             raise NotFound(f"{name} has no student {student}; its students are {', '.join(known.state.students)}")
         if state.standing is not Standing.LIVE:
             raise BadInput(f"{student} has no attempt at work that could be restarted: it is {state.standing}")
-        annotations = {restart_annotation(student): str(state.attempt)}
+        annotations = restart_wish(student, known.uid, state.attempt)
         _patch(cluster, known, {"metadata": {"annotations": annotations}})
     console.print_text(f"{student}: attempt {state.attempt} saves and ends, and attempt {state.attempt + 1} goes on")
     return 0

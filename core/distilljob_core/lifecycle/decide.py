@@ -33,6 +33,7 @@ RUNNING: Final[tuple[Policy, ...]] = (
     quorum.judge_overdue_round,
     restarts.end_lost_nodes,
     hang.end_hung,
+    orders.end_unwanted,
     ends.see_off,
     orders.end_strays,
     place,
@@ -54,7 +55,7 @@ def decide(spec: DistillJobSpec, wishes: Wishes, seen: Seen, state: JobState, no
 
     Args:
         spec: what is wanted. Failure policy, TTL and active deadline may change while the job runs.
-        wishes: suspension and an early end.
+        wishes: suspension, an early end, restarts.
         seen: the world as it is now.
         state: what the last decision left, or `JobState(uid)` at the very start.
         now_seconds: the watcher's clock.

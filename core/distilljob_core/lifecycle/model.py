@@ -55,6 +55,8 @@ class EndReason(StrEnum):
     SUSPENDED = "Suspended"
     RELEASED = "Released"
     """The startup deadline passed: everybody gives back what he holds."""
+    RESTARTED = "Restarted"
+    """The user wished for the next attempt."""
     DROPPED = "Dropped"
     STRAY = "Stray"
     """Not the attempt that the job goes on with."""

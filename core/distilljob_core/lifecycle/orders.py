@@ -58,6 +58,19 @@ def repeat(world: World, draft: Draft) -> Draft:
     return _wakes(world, draft)
 
 
+def end_unwanted(world: World, draft: Draft) -> Draft:
+    """End attempts that the user wants to be over; of one that runs, whatever shows why stays."""
+    for name, student in draft.in_play():
+        seen = world.current(name, student)
+        if seen is None or not seen.is_live or student.ending or student.standing is not Standing.LIVE:
+            continue
+        if student.attempt <= world.wishes.restarts.get(name, 0):
+            manner = Manner.KEEP_EVIDENCE if world.is_running(name, student) else Manner.GRACEFUL
+            draft = end(world, draft, name, seen, EndReason.RESTARTED, manner)
+            draft = draft.tell("Normal", Reason.STUDENT_RESTARTED, f"attempt {student.attempt} is ended", name)
+    return draft
+
+
 def end_strays(world: World, draft: Draft) -> Draft:
     """End what the job does not go on with: an attempt of another number, or one whose student waits."""
     for name, student in draft.in_play():

@@ -99,3 +99,5 @@ class Wishes:
 
     suspend: bool = False
     stop_after_cycle: int | None = None
+    restarts: Mapping[str, int] = field(default_factory=dict)
+    """By student: this attempt, and any before it, is to be over; a later one is what was wished for."""
