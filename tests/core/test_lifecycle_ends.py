@@ -249,3 +249,22 @@ def test_a_job_at_rest_changes_nothing_that_would_have_to_be_written(bench):
     before = made.decide().state
     for _ in range(5):
         assert made.decide(20.0).state == before
+
+
+@pytest.mark.parametrize(("code", "reason"), [(87, "AggregatorStateLost"), (80, "FatalSpec"), (88, "FatalExit")])
+def test_an_aggregator_that_no_restart_can_cure_fails_the_job(bench, ends, code, reason):
+    made = bench()
+    made.aggregator = replace(made.aggregator, ready=False, fatal_exit_code=code, message=f"exited {code}: why")
+    decision = made.decide()
+    assert (made.state.outcome.reason, made.state.outcome.message) == (reason, f"the aggregator exited {code}: why")
+    assert [student for student, _, _ in ends(decision)] == ["a", "b", "c"]
+
+
+def test_a_quorum_that_was_lost_is_not_joined_afterwards(bench):
+    made = bench(2, running=False, quorum={"minimumStudents": 2}, failurePolicy={"onDivergence": "DropStudent"})
+    made.go()
+    made.view("b", attempt=0, pod_uid="")
+    made.end("b", exit_code=85)
+    made.decide()
+    assert made.state.outcome.reason == "QuorumLost"
+    assert not made.state.quorum_joined

@@ -7,8 +7,10 @@ import pytest
 from distilljob_core.lifecycle.restarts import cut_message
 from distilljob_core.lifecycle.seen import AttemptStanding, Wishes
 from distilljob_core.phases import StudentPhase
+from distilljob_core.results import StudentSummary
 from distilljob_core.spec.job import DistillJobSpec
 
+SUMMARY = StudentSummary.model_construct(name="a", attempt=1)
 NO_RESTARTS = {"crash": 0, "hang": 0, "early": 0, "node": 0, "deleted": 0}
 
 
@@ -318,6 +320,106 @@ def test_the_end_of_an_attempt_without_a_time_is_dated_when_it_is_seen(bench):
     made.end("a", ended_seconds=None)
     made.decide(5.0)
     assert made.state.students["a"].last_termination.time_seconds == made.now
+
+
+@pytest.mark.parametrize(
+    ("end", "counted"),
+    [
+        pytest.param({"exit_code": 143, "deleted": True}, "deleted", id="saved-when-deleted"),
+        pytest.param({"exit_code": 137, "deleted": True}, "deleted", id="killed-after-its-grace"),
+        pytest.param({"exit_code": None, "deleted": True}, "deleted", id="deleted-before-it-ran"),
+        pytest.param({"exit_code": 1, "deleted": True}, "crash", id="crashed-while-it-was-deleted"),
+        pytest.param({"exit_code": 0, "deleted": True}, "early", id="left-while-it-was-deleted"),
+        pytest.param({"standing": AttemptStanding.GONE, "exit_code": None}, "deleted", id="gone"),
+        pytest.param(
+            {"standing": AttemptStanding.GONE, "exit_code": None, "disrupted": True}, "node", id="gone-by-drain"
+        ),
+    ],
+)
+def test_what_somebody_deleted_is_no_crash(bench, end, counted):
+    made = bench()
+    made.end("a", **end)
+    made.decide()
+    assert restarts(made) == {counted: 1}
+
+
+def test_an_event_tells_a_deletion_that_was_seen_from_one_that_was_not(bench):
+    made = bench()
+    made.end("a", exit_code=143, deleted=True)
+    made.end("b", exit_code=None, standing=AttemptStanding.GONE)
+    told = [event.message for event in made.decide().events if event.type == "Warning"]
+    assert told == [
+        "attempt 1 was deleted; next attempt in 0 s",
+        "attempt 1 was gone before its end was seen; next attempt in 0 s",
+    ]
+
+
+@pytest.mark.parametrize("standing", [AttemptStanding.ENDED, AttemptStanding.GONE])
+def test_what_ended_after_the_look_at_the_aggregator_waits_for_the_next(bench, starts, standing):
+    made = bench()
+    made.end("a", exit_code=1, standing=standing, disrupted=True, awaits_look=True)
+    assert made.decide().actions == ()
+    assert made.condition("StudentsReady")[1] == "WaitingForTable"
+    made.change("a", awaits_look=False)
+    assert starts(made.decide()) == [("a", 2)]
+
+
+def test_our_own_ending_waits_for_no_look(bench, starts):
+    made = bench()
+    made.wishes = Wishes(suspend=True)
+    made.decide()
+    made.end("a", exit_code=143, awaits_look=True)
+    made.wishes = Wishes()
+    assert starts(made.decide()) == [("a", 2)]
+    assert restarts(made) == {}
+
+
+def test_a_failure_counted_blindly_is_taken_back_when_the_student_was_done(bench):
+    made = bench()
+    made.is_readable = False
+    for attempt in (1, 2, 3):
+        made.end("a", exit_code=137, disrupted=attempt == 2)
+        made.decide()
+        made.go(400.0)
+    assert restarts(made) == {"crash": 2, "node": 1}
+    made.is_readable = True
+    made.view("a", summary=SUMMARY.model_copy(update={"attempt": 2}), phase=StudentPhase.FINISHED)
+    made.decide()
+    assert restarts(made) == {"crash": 1}
+    assert made.state.students["a"].account.charged == 1
+    assert made.state.students["a"].unproven == ()
+
+
+def test_a_failure_counted_blindly_stays_when_the_student_was_not_done(bench):
+    made = bench()
+    made.is_readable = False
+    made.end("a")
+    made.decide()
+    made.is_readable = True
+    made.decide()
+    made.finish("a")
+    made.decide()
+    assert restarts(made) == {"crash": 1}
+
+
+def test_a_student_without_restarts_is_given_up_only_when_the_aggregator_can_say_that_it_is_not_done(bench):
+    made = bench(failurePolicy={"maxRestartsPerStudent": 0})
+    made.is_readable = False
+    made.end("a")
+    assert made.decide(86_400.0).actions == ()
+    assert made.state.outcome is None
+    made.is_readable = True
+    made.decide()
+    assert made.state.outcome.reason == "BudgetExhausted"
+
+
+def test_an_attempt_that_joined_and_left_nothing_is_not_started_again_under_its_number(bench, starts):
+    made = bench(running=False)
+    made.decide()
+    made.view("a", attempt=1, pod_uid="a-1")
+    assert starts(made.decide(29.0)) == []
+    assert starts(made.decide(1.0)) == [("a", 2), ("b", 1), ("c", 1)]
+    assert restarts(made) == {"deleted": 1}
 
 
 def test_replicas_are_students_of_their_own(bench, starts):

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
+import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -65,8 +65,7 @@ class PrometheusServer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        self.url = "http://127.0.0.1:9"  # where nobody listens, until it does
         self.process: subprocess.Popen | None = None
 
     def start(self, targets: dict[str, str], backfill: str = "") -> None:
@@ -90,10 +89,17 @@ class PrometheusServer:
         found = [{"files": [str(self.folder / "targets.json")]}]
         scrape = {"job_name": "pods", "file_sd_configs": found}
         config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [scrape]}))
-        argv = [program("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={data}", "--log.level=warn"]
+        argv = [program("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={data}"]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([*argv, f"--web.listen-address={self.url[7:]}"], stderr=log)
+            self.process = subprocess.Popen([*argv, "--web.listen-address=127.0.0.1:0"], stderr=log)
+        self.until(self.find_port)
         self.until(lambda: self.get("/-/ready"))
+
+    def find_port(self) -> bool:
+        """Read in its log which port the system gave it."""
+        found = re.search(r'msg="Listening on" address=(\S+)', (self.folder / "log").read_text())
+        self.url = f"http://{found[1]}" if found else self.url
+        return found is not None
 
     def scrape(self, targets: dict[str, str]) -> None:
         groups = [

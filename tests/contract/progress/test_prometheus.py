@@ -98,13 +98,14 @@ async def test_an_aggregator_that_is_not_scraped_is_no_data_and_says_what_to_che
 
 async def test_an_aggregator_that_goes_down_takes_its_samples_with_it(prometheus, source, trained, address, target):
     aggregator = trained()
-    asked, where = source(aggregator), target(aggregator)
+    where = target(aggregator)
     prometheus.start({address(aggregator): "team"})
     prometheus.until(lambda: prometheus.query(INFO))
     aggregator.kill()
     prometheus.until(lambda: not prometheus.query(CLOCK))
-    found = await asked.find(where)
+    found = await source(aggregator).find(where)
     assert (found.progress.sight, found.table) == (Sight.NO_DATA, None)
+    assert CLOCK in found.progress.message
 
 
 async def test_samples_of_the_past_are_stale(prometheus, source, trained, address, target):
