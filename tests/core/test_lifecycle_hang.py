@@ -277,6 +277,15 @@ def test_when_most_look_hung_what_they_share_is_suspect_and_then_it_is_one_at_a_
     assert made.condition("Degraded")[0] == "False"
 
 
+@pytest.mark.parametrize(("others_seconds", "num_ended"), [(29.0, 1), (30.0, 0)])
+def test_the_first_of_many_to_hang_is_not_ended_when_the_others_are_about_to(bench, ends, others_seconds, num_ended):
+    made = hanging(bench)
+    made.sample("a", StudentPhase.INDEPENDENT, 60.0)
+    for name in "bc":
+        made.sample(name, StudentPhase.INDEPENDENT, others_seconds)
+    assert len(ends(made.decide())) == num_ended
+
+
 def test_a_replacement_that_does_not_come_back_holds_the_next_one_up_for_one_hold_only(bench, ends):
     made = hanging(bench)
     for name in "abc":

@@ -18,6 +18,9 @@ from distilljob_core.spec.policies import Hang
 
 GUARD_STUDENTS: Final = 3
 GUARD_LIMITS: Final = 2
+SUSPECT_LIMITS: Final = 0.5
+"""Once somebody hangs, others that have been silent for this share of their limit look hung too: what stops all of
+them stops none at the same moment, and the first would be ended before anybody else is over the limit."""
 
 _LEFT: Final = (StudentPhase.PARKED, StudentPhase.NEEDS_ROWS)
 
@@ -36,6 +39,11 @@ class Silence:
     def over_seconds(self) -> float:
         """Beyond the limit; negative within it."""
         return self.seconds - self.limit_seconds
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it looks hung beside one that is."""
+        return self.seconds >= SUSPECT_LIMITS * self.limit_seconds
 
 
 def limit_seconds(hang: Hang, phase: StudentPhase) -> float:
@@ -59,7 +67,8 @@ def end_hung(world: World, draft: Draft) -> Draft:
     for silence in silences:
         if 0 < -silence.over_seconds < float("inf"):
             draft = draft.wake(world.now_seconds - silence.over_seconds)
-    draft = draft.job(mass_hang=_mass_hang(world, draft, len(hung), len(silences)))
+    num_suspects = sum(silence.is_suspect for silence in silences) if hung else 0
+    draft = draft.job(mass_hang=_mass_hang(world, draft, num_suspects, len(silences)))
     candidates = [silence for silence in hung if not draft.state.students[silence.name].ending]
     if draft.state.mass_hang is None or not candidates:
         for silence in candidates:
@@ -86,9 +95,9 @@ def _end_one(world: World, draft: Draft, mass: MassHang, candidates: list[Silenc
     return _end(world, draft, worst)
 
 
-def _mass_hang(world: World, draft: Draft, num_hung: int, num_live: int) -> MassHang | None:
+def _mass_hang(world: World, draft: Draft, num_suspects: int, num_live: int) -> MassHang | None:
     before = draft.state.mass_hang
-    if num_live >= GUARD_STUDENTS and 2 * num_hung > num_live:
+    if num_live >= GUARD_STUDENTS and 2 * num_suspects > num_live:
         return before or MassHang(world.now_seconds)
     return before if before and before.num_ended and _is_coming_back(world, draft) else None
 
