@@ -5,7 +5,8 @@ The operator's own memory is no interface; everything here stands in what `kubec
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final, cast
+from enum import StrEnum
+from typing import Any, Final, TypeVar, cast
 
 from pydantic import ValidationError
 
@@ -83,7 +84,7 @@ def _termination(shown: ShownTermination | None) -> Termination | None:
 def _ending(shown: ShownStudent) -> Ending | None:
     if shown.phase != ENDING or shown.ending is None:
         return None
-    reason = cast(EndReason, shown.ending.reason)  # a newer operator's word is shown as it is
+    reason = _word(EndReason, shown.ending.reason)
     return Ending(shown.ending.attempt, reason, Manner.GRACEFUL, shown.ending.time.timestamp())
 
 
@@ -94,9 +95,19 @@ def _restarts(shown: ShownRestarts) -> Restarts:
 def _conditions(shown: list[ShownCondition]) -> Iterator[Condition]:
     for one in shown:
         since_seconds = one.last_transition_time.timestamp()
-        # Types and reasons of a newer operator are shown as they are.
-        type_, reason = cast(ConditionType, one.type), cast(Reason, one.reason)
+        type_, reason = _word(ConditionType, one.type), _word(Reason, one.reason)
         yield Condition(type_, one.status, reason, one.message, since_seconds)
+
+
+W = TypeVar("W", bound=StrEnum)
+
+
+def _word(known: type[W], text: str) -> W:
+    """Give one of the words we know; one of a newer operator is shown as it is."""
+    try:
+        return known(text)
+    except ValueError:
+        return cast(W, text)
 
 
 def _outcome(status: DistillJobStatus, conditions: tuple[Condition, ...]) -> Outcome | None:
