@@ -2,16 +2,21 @@
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Final
 
 import structlog
 
 from distilljob_core.errors import DistillJobError
 from distilljob_operator.logs import configure_logs
 from distilljob_operator.settings import SettingsError, add_flags, read_settings
+
+RARELY: Final = (50_000, 20, 20)
+"""Collect garbage seldom: what is parsed of a list has no cycles, and looking for them takes most of the parsing."""
 
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"distilljob-operator: {error}", file=sys.stderr)
         return 2
     configure_logs(settings.log_format)
+    gc.set_threshold(*RARELY)
     # kopf and the client take a second to import: --help and mistakes should not.
     from distilljob_operator.app import serve
     from distilljob_operator.reconcile import Reconciler

@@ -149,7 +149,7 @@ def test_every_problem_is_reported_at_once_with_its_path():
             "spec.training.batchSize": "32",
             "spec.students.1.name": "a",
             "spec.quorum.minimumStudents": 9,
-            "spec.suspend": True,
+            "spec.training.compile": "Default",
             "spec.students.0.model": {},
         }
     )
@@ -157,7 +157,7 @@ def test_every_problem_is_reported_at_once_with_its_path():
         "spec.method.cycels",
         "spec.method.temperature",
         "spec.training.batchSize",
-        "spec.suspend",
+        "spec.training.compile",
         "spec.students[0].model.name",
     } | {problem.path for problem in found if problem.path in ("spec.students[1].name", "spec.quorum.minimumStudents")}
 
