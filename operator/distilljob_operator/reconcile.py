@@ -11,6 +11,7 @@ import structlog
 from distilljob_core.lifecycle.decide import decide
 from distilljob_core.lifecycle.model import Cause, Decision, JobState, StudentState
 from distilljob_core.lifecycle.seen import Wishes
+from distilljob_core.restart_wishes import read_restart_wishes
 from distilljob_core.round_table import RoundTable
 from distilljob_core.spec.job import API_VERSION, KIND, DistillJob
 from distilljob_operator.act import Actor
@@ -89,7 +90,9 @@ class Reconciler:
         )
         held.sightings = observation.sightings
         seen = held.show_unmade(observation.seen)
-        wishes = Wishes(job.spec.suspend, job.spec.stop_after_cycle)
+        annotations = record.body["metadata"].get("annotations") or {}
+        restarts = read_restart_wishes(annotations, record.uid)
+        wishes = Wishes(job.spec.suspend, job.spec.stop_after_cycle, restarts)
         decision = decide(job.spec, wishes, seen, held.state, now_seconds)
         held.note_failures(seen, decision, now_seconds)
         before = held.state
