@@ -3,11 +3,14 @@
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from harness.aggregators import Aggregators
+from harness.group import Group, Site, short_name
 from harness.operator_process import OperatorProcess
 from rig.api import NAMESPACES, SERVICE_ACCOUNTS, Api
 from rig.build import RigError, binaries
@@ -15,6 +18,8 @@ from rig.cluster import Cluster
 from rig.control_plane import ControlPlane
 
 CRDS = Path(__file__).resolve().parents[2] / "deploy/crds"
+NUM_NAMESPACES = 3
+"""What an operator serves that a module's tests share."""
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -85,3 +90,36 @@ async def operator(
     await process.start()
     yield process
     await process.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(
+    control_plane: Cluster, crd: None, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> AsyncIterator[Site]:
+    """Give what a module's tests share; their module is marked `pytest.mark.asyncio(loop_scope="module")`."""
+    folder = tmp_path_factory.mktemp("site")
+    async with AsyncExitStack() as stack:
+        admin = await stack.enter_async_context(Api(control_plane.kubeconfig()))
+        module = request.module.__name__.rpartition(".")[2]
+        namespaces = [short_name(module) for _ in range(NUM_NAMESPACES)]
+        for name in namespaces:
+            await admin.create(NAMESPACES, {"metadata": {"name": name}})
+            stack.push_async_callback(admin.delete, NAMESPACES, name)
+        for name in namespaces:
+            await admin.until(SERVICE_ACCOUNTS, bool, name, name="default")
+        opened = Aggregators(folder)
+        await opened.open()
+        stack.push_async_callback(opened.close)
+        flags = [f"--aggregator-url={opened.template}", *(f"--namespace={name}" for name in namespaces[1:])]
+        process = OperatorProcess(control_plane.kubeconfig(), namespaces[0], folder, *flags)
+        await process.start()
+        stack.push_async_callback(process.stop)
+        yield Site(admin, process, opened, namespaces[0], tuple(namespaces[1:]))
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def group(site: Site, request: pytest.FixtureRequest) -> AsyncIterator[Group]:
+    """Give a job that is still to be made, in the namespace that a module's tests share."""
+    own = Group(site, short_name(request.node.name), site.namespace)
+    yield own
+    await own.close()

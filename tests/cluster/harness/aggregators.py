@@ -1,11 +1,12 @@
 """Real aggregators for jobs whose pods are fake: processes on loopback, all behind one address for the operator.
 
-Between operator and aggregators stands a small HTTP server that can lie: answer late or not at all, or change the pages.
+Between operator and aggregators stands a small HTTP server that can lie: answer nothing, or change the pages.
 """
 
 import asyncio
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class Aggregator:
     def __init__(self, folder: Path, job: str) -> None:
         self.folder = folder
         self.state = folder / "state"
-        self._job = job
+        self.job = job
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -46,7 +47,7 @@ class Aggregator:
         argv = [sys.executable, "-c", "import sys; from distilljob_aggregator.main import main; sys.exit(main())"]
         argv += [f"--state={self.state}", f"--results={self.folder / 'results'}"]
         argv += [f"--control={self.folder / names.CONTROL_FILE_NAME}", "--bind=127.0.0.1", "--grpc-port=0"]
-        environment = {names.ENV_SPEC_FILE: str(self.folder / names.SPEC_FILE_NAME), names.ENV_NAME: self._job}
+        environment = {names.ENV_SPEC_FILE: str(self.folder / names.SPEC_FILE_NAME), names.ENV_NAME: self.job}
         with (self.folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *argv,
@@ -60,6 +61,12 @@ class Aggregator:
             while not (self.state / "http.address").exists():
                 assert self._process.returncode is None, (self.folder / "log").read_text()
                 await asyncio.sleep(0.02)
+
+    @property
+    def pid(self) -> int:
+        """Of the process that was started last."""
+        assert self._process is not None
+        return self._process.pid
 
     async def kill(self) -> None:
         """SIGKILL."""
@@ -79,6 +86,8 @@ class Aggregators:
         self._session: aiohttp.ClientSession | None = None
         self.num_looks = 0
         """Pages that were asked for."""
+        self._looked = asyncio.Condition()
+        self._num_tables: Counter[tuple[str, str]] = Counter()
 
     async def open(self) -> None:
         """Listen."""
@@ -132,10 +141,21 @@ class Aggregators:
         else:
             self._changes[namespace, job] = change
 
+    async def until_looks(self, namespace: str, job: str, num: int) -> None:
+        """Wait until somebody has begun to look at this job's aggregator so many times more."""
+        key = (namespace, job)
+        async with asyncio.timeout(LIMIT_SECONDS), self._looked:
+            enough = self._num_tables[key] + num
+            await self._looked.wait_for(lambda: self._num_tables[key] >= enough)
+
     async def _answer(self, request: web.Request) -> web.Response:
         self.num_looks += 1
         key = (request.match_info["namespace"], request.match_info["job"])
         path = f"/{request.match_info['path']}"
+        if path == "/v1/status":
+            async with self._looked:
+                self._num_tables[key] += 1
+                self._looked.notify_all()
         assert self._session is not None
         if key not in self._running:
             return web.Response(status=503, text="no such aggregator runs")

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 LIMIT_SECONDS = 60.0
+PROGRAM = ("-m", "distilljob_operator.main")
 
 
 class OperatorProcess:
@@ -23,11 +24,14 @@ class OperatorProcess:
         namespace: what it serves.
         folder: gets its log.
         flags: further flags; later ones win.
+        program: what Python runs.
     """
 
-    def __init__(self, kubeconfig: Path, namespace: str, folder: Path, *flags: str) -> None:
+    def __init__(
+        self, kubeconfig: Path, namespace: str, folder: Path, *flags: str, program: Sequence[str] = PROGRAM
+    ) -> None:
         self.log = folder / "operator.log"
-        self._argv = [sys.executable, "-m", "distilljob_operator.main", "run", f"--kubeconfig={kubeconfig}"]
+        self._argv = [sys.executable, *program, "run", f"--kubeconfig={kubeconfig}"]
         self._argv += [f"--namespace={namespace}", "--no-lease", "--http-bind=127.0.0.1", "--http-port=0"]
         self._argv += ["--log-format=Json", "--poll-seconds=1", *flags]
         self._process: asyncio.subprocess.Process | None = None
@@ -93,3 +97,8 @@ class OperatorProcess:
         _, text = await self.page("/metrics")
         samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
         return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
+
+
+def hasty(**patience: float) -> tuple[str, str]:
+    """Name the program that has other patience than the operator, and is it otherwise; see hasty_operator.py."""
+    return str(Path(__file__).with_name("hasty_operator.py")), json.dumps(patience)

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -35,13 +36,26 @@ class Student:
         self._phase = StudentPhase.STARTING
         self._is_stepping = False
         self._num_steps = 0
+        self._num_heartbeats = 0
         self._stop = threading.Event()
         self._heart: threading.Thread | None = None
+
+    async def until_heard(self) -> None:
+        """Wait until it has said twice more where it is."""
+        heard = self._num_heartbeats + 2
+        while self._num_heartbeats < heard:  # noqa: ASYNC110 - counted by another thread
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    async def until_directive(self, directive: Directive) -> None:
+        """Wait until the aggregator tells it so."""
+        while self.directive is not directive:  # noqa: ASYNC110 - told to another thread
+            await asyncio.sleep(HEARTBEAT_SECONDS)
 
     @classmethod
     async def of_pod(cls, api: Api, aggregator: Aggregator, namespace: str, student: str, attempt: int) -> Self:
         """Wait for the running pod of an attempt, and be what runs in it."""
-        labels = f"{names.LABEL_STUDENT}={student},{names.LABEL_ATTEMPT}={attempt}"
+        wanted = {names.LABEL_JOB: aggregator.job, names.LABEL_STUDENT: student, names.LABEL_ATTEMPT: attempt}
+        labels = ",".join(f"{label}={value}" for label, value in wanted.items())
         pods = await api.until(PODS, lambda pods: any(map(_runs, pods)), namespace, selector=labels)
         metadata = next(pod for pod in pods if _runs(pod))["metadata"]
         who = Identity(metadata["labels"][names.LABEL_UID], student, attempt, metadata["uid"])
@@ -80,6 +94,10 @@ class Student:
         await asyncio.to_thread(self._client.wait, key)
         await asyncio.to_thread(lambda: list(self._client.teacher(key)))
 
+    async def publish(self, path: Path, name: str) -> None:
+        """Bring a file into the results volume."""
+        await asyncio.to_thread(self._client.publish, path, name)
+
     async def finish(self, summary: Callable[..., StudentSummary]) -> None:
         """Leave the terminal record."""
         record = summary(self.who.student, attempt=self.who.attempt)
@@ -95,6 +113,7 @@ class Student:
             self._num_steps += self._is_stepping
             report = Report(self._phase, cycle=1, planned_epochs=4, step=self._num_steps, progress=self._num_steps)
             self.directive = self._client.heartbeat(report)
+            self._num_heartbeats += 1
 
 
 async def run_to_the_end(students: list[Student], summary: Callable[..., StudentSummary], num_cycles: int = 1) -> None:
