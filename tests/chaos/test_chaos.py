@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 DRIVER = Path(__file__).parent / "drive.py"
+SEED = "173"
+"""Nine kinds of faults, every process, eight phases; and few that cost three new starts or half a minute of waiting."""
 
 
 @pytest.mark.timeout(1800)  # a driver's own limit is 15 minutes a run
 def test_three_schedules_end_with_the_weights_of_the_undisturbed_run(tmp_path: Path) -> None:
     output = tmp_path / "schedules.jsonl"
-    command = [sys.executable, str(DRIVER), "--schedules", "3", "--seed", "4", "--jobs-dir", str(tmp_path / "runs")]
+    command = [sys.executable, str(DRIVER), "--schedules", "3", "--seed", SEED, "--jobs-dir", str(tmp_path / "runs")]
     driver = subprocess.run([*command, "--output", str(output)], capture_output=True, text=True, check=False)
     told = driver.stdout + driver.stderr
     assert driver.returncode == 0, told

@@ -30,6 +30,12 @@ def tiny() -> dict[str, Any]:
     return TINY
 
 
+@pytest.fixture
+def alone() -> dict[str, Any]:
+    """The job with one of its students, where the number of students is not what is looked at."""
+    return TINY | {"spec": TINY["spec"] | {"students": TINY["spec"]["students"][1:]}}
+
+
 @pytest.fixture(scope="session")
 def result(tmp_path_factory: pytest.TempPathFactory) -> distilljob.Result:
     """Its result."""

@@ -93,16 +93,6 @@ def test_weights_that_are_not_there_are_named(tmp_path):
         distilljob.load(tmp_path / "cnn.safetensors")
 
 
-def test_a_missing_library_is_named_with_what_installs_it(result, monkeypatch):
-    from distilljob import door
-
-    monkeypatch.setattr(door, "find_spec", lambda name: None)
-    with pytest.raises(distilljob.MissingPart, match=r"pip install 'distilljob\[notebook\]'"):
-        result.to_dataframe()
-    with pytest.raises(distilljob.MissingPart, match=r"pip install 'distilljob\[trainer\]'"):
-        distilljob.load(result.ensemble_file)
-
-
 @pytest.mark.parametrize(
     "error",
     [

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import distilljob
+from distilljob import door
 from distilljob_core.measurements import EpochMeasured, read_merged_measurements
 from distilljob_trainer.data.digits import digits
 
@@ -98,22 +99,30 @@ def test_damaged_lines_are_left_out_of_the_dataframe_and_counted(result, tmp_pat
         assert len(distilljob.read(folder).to_dataframe()) == 12
 
 
-def test_a_run_in_another_thread_ends_as_well_and_tells_each_event_on_a_line(tiny, tmp_path, capsys):
+def test_a_missing_library_is_named_with_what_installs_it(result, monkeypatch):
+    monkeypatch.setattr(door, "find_spec", lambda name: None)
+    with pytest.raises(distilljob.MissingPart, match=r"pip install 'distilljob\[notebook\]'"):
+        result.to_dataframe()
+    with pytest.raises(distilljob.MissingPart, match=r"pip install 'distilljob\[trainer\]'"):
+        distilljob.load(result.ensemble_file)
+
+
+def test_a_run_in_another_thread_ends_as_well_and_tells_each_event_on_a_line(alone, tmp_path, capsys):
     left = []
-    thread = Thread(target=lambda: left.append(distilljob.run(tiny, tmp_path / "run", set={"method.cycles": 1})))
+    thread = Thread(target=lambda: left.append(distilljob.run(alone, tmp_path / "run", set={"method.cycles": 1})))
     thread.start()
     thread.join()
     assert left[0].cycles == 1
     printed = capsys.readouterr().out
-    assert printed.startswith(f"run tiny in {tmp_path / 'run'}: 2 students on ")
-    assert "mlp: StudentStarted, attempt 1\n" in printed
-    assert "cycle 1 closed: 2 students\n" in printed
+    assert printed.startswith(f"run tiny in {tmp_path / 'run'}: 1 student on ")
+    assert "cnn: StudentStarted, attempt 1\n" in printed
+    assert "cycle 1 closed: 1 student" in printed
     assert "epoch" not in printed
 
 
-def test_a_job_that_fails_raises_reason_log_and_fix(tiny, tmp_path):
+def test_a_job_that_fails_raises_reason_log_and_fix(alone, tmp_path):
     with pytest.raises(distilljob.JobFailed) as caught:
-        distilljob.run(tiny, tmp_path / "run", set={"training.optimizer.learningRate": 1000})
+        distilljob.run(alone, tmp_path / "run", set={"training.optimizer.learningRate": 1000})
     failure = caught.value
     assert failure.reason == "StudentDiverged"
     assert failure.log.parent == tmp_path / "run" / "logs"

@@ -11,8 +11,6 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-import torch._dynamo  # noqa: F401  which the first optimizer would import
-
 from distilljob_trainer.main import main
 
 
@@ -52,5 +50,7 @@ def fork_and_tell(
     return wanted["arguments"]
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # workers that read samples import this module too
+    import torch._dynamo  # noqa: F401  as the first optimizer would
+
     sys.exit(main(arguments_of_the_next(socket.socket(fileno=int(sys.argv[1])))))
