@@ -112,8 +112,17 @@ def is_urgent(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> boo
 
 def _news(status: Mapping[str, Any]) -> list[Any]:
     told = [status.get(key) for key in ("observedGeneration", "phase", "completionTime", "result", "restarts")]
-    conditions = [(found["type"], found["status"], found["reason"]) for found in status.get("conditions", ())]
+    conditions = [
+        (found["type"], found["status"], found["reason"], _hindrance(found)) for found in status.get("conditions", ())
+    ]
     return [*told, conditions, [_student_news(student) for student in status.get("students", ())]]
+
+
+def _hindrance(condition: Mapping[str, Any]) -> list[str]:
+    """Name a student that cannot run, and why in the scheduler's or kubelet's own word. What they add has counts and
+    times in it, and changes for ever; messages that name no such word come and go while a job starts."""
+    words: list[str] = condition.get("message", "").split(": ", 2)
+    return words[:2] if condition["type"] == ConditionType.STUDENTS_READY and len(words) > 2 else []
 
 
 def _student_news(student: Mapping[str, Any]) -> list[Any]:

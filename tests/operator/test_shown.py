@@ -395,6 +395,25 @@ def test_news_is_written_at_once(after):
     assert is_urgent(BEFORE, after)
 
 
+def pending(message):
+    held = Condition(ConditionType.STUDENTS_READY, "False", Reason.STUDENTS_PENDING, message, NOW)
+    return show(replace(running(), conditions=(held,)), table())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_news"),
+    [
+        ("a: attempt 1 was asked for", "a: Unschedulable: 0/5 nodes are available", True),
+        ("a: Unschedulable: 0/5 nodes are available", "a: ImagePullBackOff: back-off 10s", True),
+        ("a: ImagePullBackOff: back-off 10s", "b: ImagePullBackOff: back-off 10s", True),
+        ("a: ImagePullBackOff: back-off 10s", "a: ImagePullBackOff: back-off: 20s", False),
+        ("a: attempt 1 was asked for", "b", False),
+    ],
+)
+def test_what_keeps_a_student_from_running_is_news_and_how_often_it_was_tried_is_not(before, after, is_news):
+    assert is_urgent(pending(before), pending(after)) == is_news
+
+
 def test_the_first_status_is_news():
     assert is_urgent(None, BEFORE)
     assert is_urgent({}, BEFORE)
