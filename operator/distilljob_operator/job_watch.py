@@ -92,10 +92,11 @@ class JobWatch:
             self._jobs.remove(key, body["metadata"]["uid"])
             if self.delivered.get(key, 0) <= version:
                 self.delivered.pop(key, None)
-        else:
-            self._jobs.update(body)
-            self.delivered[key] = max(version, self.delivered.get(key, 0))
-        self._on_change(key)
+            self._on_change(key)
+            return
+        self.delivered[key] = max(version, self.delivered.get(key, 0))
+        if self._jobs.update(body):  # else it is the echo of our own status write
+            self._on_change(key)
 
 
 def _settings() -> kopf.OperatorSettings:
