@@ -26,6 +26,8 @@ class Held:
     written: Mapping[str, Any]
     """The status as it stands in the resource."""
     written_seconds: float = 0.0
+    tried: tuple[str, Decision | None] | None = None
+    """Memory and decision of the last status write, if it was refused or not answered; see `Reconciler._find_out`."""
     wanted: Wanted | None = None
     sightings: Sightings = field(default_factory=Sightings)
     no_pod_messages: dict[str, str] = field(default_factory=dict)
@@ -55,6 +57,14 @@ class Held:
             for name, attempt in self.unmade
             if name in students and students[name].attempt == attempt and students[name].standing is Standing.LIVE
         }
+
+    def owe(self, decision: Decision) -> None:
+        """Have everything that a decision orders done at the next opportunity."""
+        for action in decision.actions:
+            if isinstance(action, End):
+                self.unended.add(action)
+            else:
+                self.unmade[action.student, action.attempt] = "it is about to be made"
 
     def show_unmade(self, seen: Seen) -> Seen:
         """Show what could not be made as pending, with the API server's own words."""

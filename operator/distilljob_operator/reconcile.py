@@ -4,6 +4,7 @@ What is held of a job between wake-ups can all be had again from the job itself,
 a lost race for the status it is.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
@@ -18,7 +19,7 @@ from distilljob_operator.act import Actor
 from distilljob_operator.app import Tools
 from distilljob_operator.apply import Applier, NameTaken, StillThere
 from distilljob_operator.children import DEPLOYMENTS, JOBS, OTHERS, PODS, JobChildren, labeled, owned
-from distilljob_operator.errors import Conflict, Forbidden, NotFound
+from distilljob_operator.errors import Conflict, Forbidden, NotFound, Unavailable
 from distilljob_operator.held import Held
 from distilljob_operator.job_audit import job_paths
 from distilljob_operator.jobs import JobRecord
@@ -32,6 +33,8 @@ from distilljob_operator.wanted import read_wanted
 
 STATUS_SECONDS: Final = 60.0
 """Progress alone is written at most this often."""
+NEWS_SECONDS: Final = 1.0
+"""News that nothing is done about are written at most this often: a start brings many, and one write tells them all."""
 TAKEN_SECONDS: Final = 15.0
 """How often a name that somebody else has is tried again."""
 STILL_THERE_SECONDS: Final = 0.5
@@ -60,9 +63,13 @@ class Reconciler:
             self._let_go(key)
             return
         held = self._hold(record)
+        if held.tried is not None:
+            await self._find_out(record, held)
+            tools.queue.add(key)
+            return
         held.wanted = await read_wanted(record.body, held.wanted, held.state, tools.api, tools.clock())
         if held.wanted.job is None:
-            await self._remember(record, held, held.state, None)
+            await self._remember(record, held)
             return
         try:
             await self._go_on(record, held, held.wanted.job)
@@ -96,9 +103,7 @@ class Reconciler:
         decision = decide(job.spec, wishes, seen, held.state, now_seconds)
         held.note_failures(seen, decision, now_seconds)
         before = held.state
-        if not await self._remember(
-            record, held, decision.state, seen.table, is_due=bool(decision.actions or decision.events)
-        ):
+        if not await self._remember(record, held, decision, seen.table):
             return
         self._tell(record, before, decision)
         if observation.needs_look:
@@ -142,18 +147,18 @@ class Reconciler:
             self._tools.poller.watch(Target(record.key, record.uid))
 
     async def _remember(
-        self, record: JobRecord, held: Held, state: JobState, table: RoundTable | None, *, is_due: bool = False
+        self, record: JobRecord, held: Held, decision: Decision | None = None, table: RoundTable | None = None
     ) -> bool:
         """Write the status if that is due; false if somebody else was faster, and everything must be read again.
 
         Args:
             record: which job.
             held: what is held of it.
-            state: what is to be remembered.
+            decision: what is to be remembered; at once if anything follows from it. None = there is nothing new.
             table: the aggregator's, for what is shown.
-            is_due: something will be done that must not be forgotten.
         """
         assert held.wanted is not None
+        state = decision.state if decision else held.state
         now_seconds = self._tools.clock()
         status = shown(
             held.wanted.job,
@@ -164,21 +169,21 @@ class Reconciler:
             valid=held.valid(now_seconds),
             before=held.written,
         )
-        if status != held.written:
-            if (
-                not is_due
-                and not is_urgent(held.written, status)
-                and now_seconds < held.written_seconds + STATUS_SECONDS
-            ):
-                self._tools.queue.add_at(record.key, held.written_seconds + STATUS_SECONDS)
-            elif not await self._write(record, status):
-                return False
-            else:
-                held.written, held.written_seconds = status, now_seconds
+        pause_seconds = NEWS_SECONDS if is_urgent(held.written, status) else STATUS_SECONDS
+        is_due = decision is not None and bool(decision.actions or decision.events)
+        due_seconds = now_seconds if is_due else held.written_seconds + pause_seconds
+        if status == held.written:
+            pass
+        elif now_seconds < due_seconds:
+            self._tools.queue.add_at(record.key, due_seconds)
+        elif await self._write(record, held, status, decision):
+            held.written, held.written_seconds = status, now_seconds
+        else:
+            return False
         held.state = state
         return True
 
-    async def _write(self, record: JobRecord, status: dict[str, Any]) -> bool:
+    async def _write(self, record: JobRecord, held: Held, status: dict[str, Any], decision: Decision | None) -> bool:
         namespace, name = record.key
         metadata = {
             "namespace": namespace,
@@ -190,15 +195,49 @@ class Reconciler:
         try:
             self._tools.jobs.update(await self._tools.api.put(f"{_path(record.key)}/status", body))
         except NotFound:
-            self._tools.jobs.remove(record.key, record.uid)
-            self._let_go(record.key)
+            self._forget(record)
             return False
-        except Conflict:
-            self._held.pop(record.key, None)
-            self._tools.jobs.update(await self._tools.api.get(_path(record.key)))
+        except (Conflict, Unavailable) as error:
+            held.tried = (status["memory"], decision)
+            if isinstance(error, Unavailable):
+                raise
             self._tools.queue.add(record.key)
             return False
         return True
+
+    async def _find_out(self, record: JobRecord, held: Held) -> None:
+        """See what became of a write that was refused or not answered.
+
+        It may have been carried out, even when it was refused: the connection breaks, the client sends it again, and
+        the server knows that version no more. Then what was decided is still to be told and done.
+
+        Raises:
+            ApiError: there is no answer yet.
+        """
+        assert held.tried is not None
+        memory, decision = held.tried
+        status = (await self._read_again(record)).get("status") or {}
+        held.tried = None
+        if status.get("memory") == memory and decision is not None:
+            before, held.state, held.written = held.state, decision.state, status
+            held.owe(decision)
+            self._tell(record, before, decision)
+        elif status.get("memory") != held.written.get("memory"):
+            self._held.pop(record.key, None)  # somebody else decides here, and nothing that is held is worth anything
+
+    async def _read_again(self, record: JobRecord) -> Mapping[str, Any]:
+        """Read a job that may have changed; nothing if it is gone."""
+        try:
+            found = await self._tools.api.get(_path(record.key))
+        except NotFound:
+            self._forget(record)
+            return {}
+        self._tools.jobs.update(found)
+        return found
+
+    def _forget(self, record: JobRecord) -> None:
+        self._tools.jobs.remove(record.key, record.uid)
+        self._let_go(record.key)
 
     def _tell(self, record: JobRecord, before: JobState, decision: Decision) -> None:
         """Tell what was decided, once it is durable."""

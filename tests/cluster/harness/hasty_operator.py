@@ -7,12 +7,14 @@ import json
 import sys
 from functools import partial
 
-from distilljob_operator import app, informer, lease, reconcile
+from distilljob_operator import app, informer, lease, observe, reconcile
 from distilljob_operator.api import Api, TimeLimits
 from distilljob_operator.main import main
 
 LIMITS = ("call_seconds", "silence_seconds")
 CONSTANTS = {
+    "no_pod_seconds": (observe, "NO_POD_SECONDS"),
+    "unreachable_seconds": (observe, "UNREACHABLE_SECONDS"),
     "gap_seconds": (informer, "GAP_SECONDS"),
     "status_seconds": (reconcile, "STATUS_SECONDS"),
     "taken_seconds": (reconcile, "TAKEN_SECONDS"),

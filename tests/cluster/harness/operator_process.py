@@ -21,18 +21,19 @@ class OperatorProcess:
 
     Args:
         kubeconfig: the user that it is.
-        namespace: what it serves.
+        namespace: what it serves; None = everything.
         folder: gets its log.
         flags: further flags; later ones win.
         program: what Python runs.
     """
 
     def __init__(
-        self, kubeconfig: Path, namespace: str, folder: Path, *flags: str, program: Sequence[str] = PROGRAM
+        self, kubeconfig: Path, namespace: str | None, folder: Path, *flags: str, program: Sequence[str] = PROGRAM
     ) -> None:
         self.log = folder / "operator.log"
         self._argv = [sys.executable, *program, "run", f"--kubeconfig={kubeconfig}"]
-        self._argv += [f"--namespace={namespace}", "--no-lease", "--http-bind=127.0.0.1", "--http-port=0"]
+        self._argv += [f"--namespace={namespace}"] if namespace else []
+        self._argv += ["--no-lease", "--http-bind=127.0.0.1", "--http-port=0"]
         self._argv += ["--log-format=Json", "--poll-seconds=1", *flags]
         self._process: asyncio.subprocess.Process | None = None
         self._begins_at = 0
