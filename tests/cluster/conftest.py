@@ -9,15 +9,18 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from fault_proxy import FaultProxy
 from harness.aggregators import Aggregators
 from harness.group import Group, Site, short_name
-from harness.operator_process import OperatorProcess
+from harness.operator_process import OperatorProcess, hasty
 from rig.api import NAMESPACES, SERVICE_ACCOUNTS, Api
 from rig.build import RigError, binaries
 from rig.cluster import Cluster
 from rig.control_plane import ControlPlane
 
 CRDS = Path(__file__).resolve().parents[2] / "deploy/crds"
+CALL_SECONDS = 1.5
+"""As long as a hasty operator waits for an answer."""
 NUM_NAMESPACES = 3
 """What an operator serves that a module's tests share."""
 
@@ -89,6 +92,33 @@ async def operator(
     )
     await process.start()
     yield process
+    await process.stop()
+
+
+@pytest.fixture
+async def proxy(control_plane: Cluster, crd: None, tmp_path: Path) -> AsyncIterator[FaultProxy]:
+    """Give what stands between an operator and the API server."""
+    async with FaultProxy(control_plane.kubeconfig(), tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def behind(
+    api: Api,
+    namespace: str,
+    proxy: FaultProxy,
+    aggregators: Aggregators,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> AsyncIterator[Group]:
+    """Give a job that is still to be made, of an operator behind the proxy; its parameter says how hasty that is."""
+    patience = {"call_seconds": CALL_SECONDS} | getattr(request, "param", {})
+    flags = [f"--aggregator-url={aggregators.template}"]
+    process = OperatorProcess(proxy.kubeconfig, namespace, tmp_path, *flags, program=hasty(**patience))
+    await process.start()
+    own = Group(Site(api, process, aggregators, namespace, ()), "group", namespace)
+    yield own
+    await own.close()
     await process.stop()
 
 
