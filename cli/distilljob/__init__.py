@@ -6,10 +6,11 @@ Importing it costs nothing: each name is looked up where it lives when it is fir
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distilljob.door import Result, load, read, run
+    from distilljob.cluster.submission import Submission
+    from distilljob.door import Result, load, read, run, submit
     from distilljob.errors import BadInput, JobFailed, MissingPart, NotFound
 
-__all__ = ["BadInput", "JobFailed", "MissingPart", "NotFound", "Result", "load", "read", "run"]
+__all__ = ["BadInput", "JobFailed", "MissingPart", "NotFound", "Result", "Submission", "load", "read", "run", "submit"]
 
 if not TYPE_CHECKING:
 

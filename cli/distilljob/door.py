@@ -1,10 +1,11 @@
-"""The Python door: the same runs as `distilljob run`, with a value in place of a table."""
+"""The Python door: the same as `distilljob run` and `submit`, with a value in place of what they print."""
 
 import json
 import os
 import signal
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from pydantic import Field
 from rich.console import Console
 
+from distilljob.cluster.place import Place
+from distilljob.cluster.submission import Submission
 from distilljob.console import Output
 from distilljob.errors import BadInput, MissingPart, NotFound, Stopped
 from distilljob.job_file import JobFile, read_job, read_mapping
@@ -192,6 +195,29 @@ def read(folder: AnyPath) -> Result:
         return _result(read_result(found), found)
     except FileNotFoundError:
         raise NotFound(f"{found.root}: this run has not finished; run its job again, and it goes on") from None
+
+
+def submit(
+    job: AnyPath | Mapping[str, Any] | DistillJob, namespace: str | None = None, context: str | None = None
+) -> Submission:
+    """Give a job to a cluster, as `distilljob submit` does: the same one again changes nothing.
+
+    Args:
+        job: a file, the whole resource as a mapping, or a model of it.
+        namespace: where; by default what the resource says, or the kubeconfig's context.
+        context: of the kubeconfig; by default the current one.
+
+    Raises:
+        BadInput: the job is wrong, or would change what can no longer change; `problems` has every one.
+        NotFound: there is no such file or namespace, or distilljob is not installed in that cluster.
+        MissingPart: the Kubernetes client is not installed.
+        distilljob.errors.CommandError: the cluster refuses, or does not answer.
+    """
+    given = _read(job, [])
+    from distilljob.cluster import submit as cluster
+
+    with ThreadPoolExecutor(1) as beside:  # a notebook has an event loop of its own in this thread
+        return beside.submit(cluster.submit, given, Place(namespace, context)).result()
 
 
 def load(path: AnyPath) -> "nn.Module":

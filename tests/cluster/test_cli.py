@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import distilljob as distilljob_door
 from distilljob.cluster.access import reach
 from distilljob.cluster.place import Place
 from distilljob.commands import run_command
@@ -143,6 +144,20 @@ async def test_a_file_takes_back_no_wish_that_it_does_not_speak_of(cli, api, nam
     assert (await cli("finish", "group")).code == 0
     assert "with the same spec" in (await cli("submit", file)).out
     assert (await api.get(DISTILLJOBS, "group", namespace))["spec"]["stopAfterCycle"] == 2
+
+
+async def test_python_submits_what_the_command_submits_even_within_an_event_loop(
+    control_plane, crd, api, namespace, monkeypatch
+):
+    monkeypatch.setenv("KUBECONFIG", str(control_plane.kubeconfig()))
+    monkeypatch.setattr("distilljob_operator.connection.KUBE_CONFIG_DEFAULT_LOCATION", str(control_plane.kubeconfig()))
+    first = distilljob_door.submit(distilljob("group"), namespace)
+    again = distilljob_door.submit(distilljob("group"), namespace)
+    job = await api.get(DISTILLJOBS, "group", namespace)
+    assert first == distilljob_door.Submission("group", namespace, job["metadata"]["uid"], "Created")
+    assert again.outcome == "Unchanged"
+    with pytest.raises(BadInput, match="two namespaces"):
+        distilljob_door.submit({**distilljob("group"), "metadata": {"name": "group", "namespace": "other"}}, namespace)
 
 
 async def test_what_the_api_server_refuses_is_told_field_by_field(control_plane, crd, namespace):

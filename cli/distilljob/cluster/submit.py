@@ -1,8 +1,6 @@
 """`distilljob submit FILE`: from a file to a job in a cluster; the same file again changes nothing."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +10,7 @@ from distilljob import console
 from distilljob.cluster.access import Cluster, reach
 from distilljob.cluster.jobs import Known, fetch, read_known
 from distilljob.cluster.place import Place
+from distilljob.cluster.submission import Outcome, Submission
 from distilljob.errors import BadInput, CommandError
 from distilljob.job_file import JobFile, read_job
 from distilljob_core.conditions import ConditionType
@@ -25,27 +24,6 @@ from distilljob_operator.errors import AlreadyExists
 
 _STRICT: Final = "?fieldValidation=Strict"
 """What the installed resource does not know is refused; it would be dropped without a word."""
-
-
-class Outcome(StrEnum):
-    """What came of submitting a job."""
-
-    CREATED = "Created"
-    CHANGED = "Changed"
-    """It was there with another spec, and could still be changed."""
-    UNCHANGED = "Unchanged"
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A job that is in the cluster now."""
-
-    name: str
-    namespace: str
-    uid: str
-    outcome: Outcome
-    changed: tuple[str, ...] = ()
-    """Paths of the fields that are not as they were."""
 
 
 def run_submit(file: Path, settings: Sequence[str], place: Place) -> int:

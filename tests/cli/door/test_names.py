@@ -8,7 +8,7 @@ import pytest
 
 import distilljob
 
-PUBLIC = ["BadInput", "JobFailed", "MissingPart", "NotFound", "Result", "load", "read", "run"]
+PUBLIC = ["BadInput", "JobFailed", "MissingPart", "NotFound", "Result", "Submission", "load", "read", "run", "submit"]
 
 
 def test_these_are_the_public_names():
@@ -29,8 +29,8 @@ def test_a_public_name_is_documented_and_lives_where_type_checkers_are_told(name
 
 
 def test_another_name_is_no_attribute():
-    with pytest.raises(AttributeError, match="'distilljob' has no attribute 'submit'"):
-        _ = distilljob.submit
+    with pytest.raises(AttributeError, match="'distilljob' has no attribute 'download'"):
+        _ = distilljob.download
     with pytest.raises(ImportError):
         from distilljob import nothing  # noqa: F401
 
@@ -43,7 +43,7 @@ def test_the_types_are_shipped_with_the_code():
     ("use", "absent"),
     [
         ("pass", "torch pandas rich typer pydantic numpy grpc yaml"),
-        ("distilljob.run, distilljob.Result", "torch pandas typer sklearn matplotlib"),
+        ("distilljob.run, distilljob.Result", "torch pandas typer sklearn matplotlib kubernetes distilljob_operator"),
     ],
 )
 def test_importing_brings_nothing_that_is_not_used_yet(use, absent):
