@@ -1,5 +1,6 @@
 """The status of a DistillJob: memory, round table and time -> what `kubectl` shows."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from distilljob_operator.shown_progress import progress
 from distilljob_operator.shown_rows import Sight, add_restarts, given, moment, optional_moment, student_row
 
 CONDITION_CHARACTERS: Final = 1024
+_NUMBER: Final = re.compile(r"\d+")
 
 
 def shown(
@@ -118,11 +120,12 @@ def _news(status: Mapping[str, Any]) -> list[Any]:
     return [*told, conditions, [_student_news(student) for student in status.get("students", ())]]
 
 
-def _hindrance(condition: Mapping[str, Any]) -> list[str]:
-    """Name a student that cannot run, and why in the scheduler's or kubelet's own word. What they add has counts and
-    times in it, and changes for ever; messages that name no such word come and go while a job starts."""
-    words: list[str] = condition.get("message", "").split(": ", 2)
-    return words[:2] if condition["type"] == ConditionType.STUDENTS_READY and len(words) > 2 else []
+def _hindrance(condition: Mapping[str, Any]) -> str:
+    """Say why a student cannot run, in the scheduler's or kubelet's words but for counts and times, which change for
+    ever. Messages without such words come and go while a job starts."""
+    message: str = condition.get("message", "")
+    is_told = condition["type"] == ConditionType.STUDENTS_READY and message.count(": ") > 1
+    return _NUMBER.sub("", message) if is_told else ""
 
 
 def _student_news(student: Mapping[str, Any]) -> list[Any]:

@@ -406,7 +406,9 @@ def pending(message):
         ("a: attempt 1 was asked for", "a: Unschedulable: 0/5 nodes are available", True),
         ("a: Unschedulable: 0/5 nodes are available", "a: ImagePullBackOff: back-off 10s", True),
         ("a: ImagePullBackOff: back-off 10s", "b: ImagePullBackOff: back-off 10s", True),
-        ("a: ImagePullBackOff: back-off 10s", "a: ImagePullBackOff: back-off: 20s", False),
+        ("a: Unschedulable: 0/5 nodes are available", "a: Unschedulable: unbound claims", True),
+        ("a: Unschedulable: 0/5 nodes are available", "a: Unschedulable: 0/12 nodes are available", False),
+        ("a: ImagePullBackOff: back-off 10s", "a: ImagePullBackOff: back-off 20s", False),
         ("a: attempt 1 was asked for", "b", False),
     ],
 )
