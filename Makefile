@@ -7,7 +7,7 @@ SOURCES := core operator aggregator trainer cli tools
 STAMP := $(VENV)/.installed-$(shell cat requirements/dev.lock pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo notebook check verify test chaos control-plane lock clean
+.PHONY: help setup demo notebook check verify test chaos control-plane bench-operator lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -29,8 +29,8 @@ notebook: setup ## run the tutorial's notebook anew and keep its outputs
 	$(BIN)/python tools/notebook.py
 
 check: setup ## style, types, imports, budgets, examples
-	$(BIN)/ruff check $(SOURCES) tests
-	$(BIN)/ruff format --check $(SOURCES) tests
+	$(BIN)/ruff check $(SOURCES) tests benchmarks
+	$(BIN)/ruff format --check $(SOURCES) tests benchmarks
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports
 	$(BIN)/yamllint --strict .
@@ -57,6 +57,10 @@ chaos: setup ## kill, freeze and cut off real runs, and compare weights; SCHEDUL
 
 control-plane: setup ## a real Kubernetes control plane with fake nodes, until Ctrl-C; NODES=20
 	PYTHONPATH=tests/cluster $(BIN)/python -m rig $(if $(NODES),--nodes $(NODES))
+
+bench-operator: setup ## the operator beside a bare client and JobSet; JOBS=1000 RUNS=3 QUICK=1 CONTESTANTS=floor,distilljob
+	@PYTHONPATH=benchmarks:tests/cluster $(BIN)/python -m bench_operator $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(RUNS),--runs $(RUNS)) $(if $(QUICK),--quick) $(if $(CONTESTANTS),--contestants $(CONTESTANTS))
 
 lock: setup ## pin again what pyproject.toml asks for
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
