@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-LIMIT_SECONDS = 60.0
+LIMIT_SECONDS = 240.0
 PROGRAM = ("-m", "distilljob_operator.main")
 
 
