@@ -218,6 +218,15 @@ async def test_a_job_that_is_not_there_is_told_with_names_that_come_close(cli, a
     assert f"error: the namespace {namespace} has no job grup; there is group." in none.told
 
 
+@pytest.mark.parametrize("name", ["./group", "../../pods", "Group", "a?b"])
+async def test_what_can_be_no_name_of_a_job_is_never_asked_for(cli, name):
+    refused = await cli("status", name)
+    assert (refused.code, refused.told) == (
+        2,
+        f"error: {name} is no name of a job: those are lower-case letters, digits and '-'",
+    )
+
+
 async def test_a_namespace_that_is_not_there_is_told(control_plane, cli_for):
     elsewhere = cli_for(control_plane.kubeconfig(), "no-such-place")
     assert (await elsewhere("status")).told == "error: there is no namespace no-such-place; choose one with -n"

@@ -1,5 +1,6 @@
 """DistillJobs by name."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,6 +11,7 @@ from distilljob.cluster.known import job_state, read_status
 from distilljob.cluster.refusal import NEWER_CRD, no_kind, no_namespace
 from distilljob.errors import BadInput, NotFound
 from distilljob_core.lifecycle.model import JobState
+from distilljob_core.spec.base import NAME_PATTERN
 from distilljob_core.spec.job import DistillJob
 from distilljob_core.spec.load import check_job
 from distilljob_core.spec.problems import SpecProblems
@@ -64,8 +66,11 @@ async def fetch(cluster: Cluster, name: str) -> dict[str, Any]:
 
     Raises:
         NotFound: there is none of that name; the text has the names that come close.
+        BadInput: no job can have this name.
         ApiError: the API server refused or failed.
     """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise BadInput(f"{name} is no name of a job: those are lower-case letters, digits and '-'")
     try:
         return await cluster.api.get(f"{cluster.jobs}/{name}")
     except errors.NotFound:
