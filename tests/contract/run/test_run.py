@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +12,6 @@ LEFT = [
     "checkpoints", "control.json", "events.jsonl", "job.json", "job.yaml", "lock", "logs", "metrics.jsonl",
     "processes.lock", "report.html", "result.json", "results", "state", "state.json",
 ]  # fmt: skip
-SLOW = "students[cnn].model={name: 'misbehaving:slow', options: {delay: 0.4}}"
-SLOW_ALONE = "students=[{name: cnn, gpus: 0, model: {name: 'misbehaving:slow', options: {delay: 0.4}}}]"
 ALONE = "students=[{name: cnn, gpus: 0, model: {name: cnn_small}}]"
 
 
@@ -23,14 +19,6 @@ def weights(run, *names):
     return {
         name: hashlib.sha256((run.folder / "results" / f"{name}.safetensors").read_bytes()).digest() for name in names
     }
-
-
-def lives(number):
-    """Whether a process still does anything; one that merely waits to be collected does not."""
-    try:
-        return (Path("/proc") / str(number) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def size_bytes(folder):
@@ -78,20 +66,6 @@ def test_a_run_leaves_everything_and_the_same_command_again_only_says_so(distill
     assert len(list((run.folder / "logs").iterdir())) == 4
 
 
-def test_killed_student_and_aggregator_are_replaced_and_the_run_finishes(distilljob_run):
-    run = distilljob_run(SLOW)
-    run.until("cnn: epoch [1-7]/8")
-    run.kill("aggregator")
-    run.until("the aggregator ended with exit code 137")
-    run.until("cnn: epoch [1-7]/8")
-    run.kill("cnn")
-    run.until("cnn: StudentStarted, attempt 2")
-    assert run.end() == 0, run.output
-    assert run.restarts() == {"mlp": 0, "cnn": 1}
-    assert (run.folder / "logs" / "aggregator-2.log").exists()
-    assert (run.folder / "logs" / "cnn-a2.log").exists()
-
-
 def test_a_student_that_exits_0_in_the_middle_is_replaced(distilljob_run):
     leaver = "students[cnn].model={name: 'misbehaving:slow', options: {leave_after: 15}}"
     run = distilljob_run(leaver)
@@ -99,17 +73,6 @@ def test_a_student_that_exits_0_in_the_middle_is_replaced(distilljob_run):
     assert "cnn: StudentExitedEarly" in run.output
     assert run.restarts() == {"mlp": 0, "cnn": 1}
     assert run.state()["students"]["cnn"]["restarts"] == {"early": 1}
-
-
-def test_a_hung_student_is_replaced_and_its_log_keeps_the_stacks(distilljob_run):
-    limits = "failurePolicy.hang={steadySeconds: 3, evaluationSeconds: 3, checkpointSeconds: 3}"
-    run = distilljob_run(SLOW, limits)
-    run.until("cnn: epoch [1-7]/8")
-    run.kill("cnn", signal.SIGSTOP)
-    run.until("cnn: StudentHung")
-    assert run.end() == 0, run.output
-    assert run.restarts() == {"mlp": 0, "cnn": 1}
-    assert "most recent call first" in (run.folder / "logs" / "cnn-a1.log").read_text()
 
 
 @pytest.mark.usefixtures("damaged_images")
@@ -132,46 +95,6 @@ def test_a_fatal_end_stops_the_group_with_the_reason(distilljob_run, settings, r
     assert "-a1.log ends with" in run.output
     assert run.children() == {}
     assert run.state()["outcome"]["kind"] == "Failed"
-
-
-def test_a_killed_runner_leaves_no_process_and_the_same_command_goes_on(distilljob_run):
-    run = distilljob_run(SLOW_ALONE)
-    run.until("cnn: epoch [1-7]/8")
-    alive = run.children()
-    assert set(alive) == {"aggregator", "cnn"}
-    run.process.kill()
-    run.process.wait()
-    again = distilljob_run(SLOW_ALONE)
-    again.until("go on with tiny")
-    assert not any(lives(number) for number in alive.values())
-    assert again.end() == 0, again.output
-    assert again.state()["students"]["cnn"]["attempt"] == 2
-    assert again.state()["students"]["cnn"]["restarts"] == {"node": 1}
-
-
-def test_a_signal_saves_and_the_same_command_goes_on_without_a_restart(distilljob_run):
-    run = distilljob_run(SLOW)
-    run.until("cnn: epoch [1-7]/8")
-    run.process.terminate()
-    assert run.end() == 143
-    assert run.children() == {}
-    assert "the same command goes on" in run.output
-    again = distilljob_run(SLOW)
-    assert again.end() == 0, again.output
-    assert again.restarts() == {"mlp": 0, "cnn": 0}
-
-
-def test_a_second_signal_waits_for_nobody_and_still_costs_no_restart(distilljob_run):
-    run = distilljob_run(SLOW_ALONE.replace("0.4", "60"))
-    run.until_logged("cnn-a1.log", '"event": "joined"')
-    run.process.send_signal(signal.SIGINT)
-    run.until("Suspending")
-    run.process.terminate()
-    assert run.end() == 143
-    assert run.children() == {}
-    cnn = run.state()["students"]["cnn"]
-    assert cnn["last_termination"]["exit_code"] == 128 + signal.SIGKILL
-    assert "restarts" not in cnn
 
 
 def test_a_second_runner_is_refused_with_the_number_of_the_first(distilljob_run):
