@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 import typer
 
 from distilljob.cluster.place import Place
-from distilljob.options import Context, JobName, JobOrRun, JobPath, Json, Kubeconfig, Namespace, Settings, examples
+from distilljob.options import (
+    Context,
+    JobName,
+    JobOrRun,
+    JobPath,
+    Json,
+    Kubeconfig,
+    MaybeJobOrRun,
+    Namespace,
+    Settings,
+    complete_process,
+    examples,
+)
 
 jobs = typer.Typer()
 
@@ -46,15 +58,7 @@ def submit(
     epilog=examples("status", "status digits -n team-a --watch", "status runs/digits --json | jq .phase"),
 )
 def status(
-    job: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="JOB|DIR",
-            help="A job in the cluster, or a run directory of this machine: whatever holds a slash, or is a folder "
-            "with a run in it. Left out: all jobs of the namespace.",
-            show_default=False,
-        ),
-    ] = None,
+    job: MaybeJobOrRun = None,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Show it again whenever it changes, to the end.")
     ] = False,
@@ -104,7 +108,10 @@ def logs(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="STUDENT", help="A student, or aggregator; of a local run also runner.", show_default=False
+            metavar="STUDENT",
+            help="A student, or aggregator; of a local run also runner.",
+            show_default=False,
+            autocompletion=complete_process,
         ),
     ],
     attempt: Annotated[
@@ -203,7 +210,12 @@ def finish(
 @jobs.command(rich_help_panel=CLUSTER, epilog=examples("restart digits cnn"))
 def restart(
     job: JobName,
-    student: Annotated[str, typer.Argument(metavar="STUDENT", help="A student at work.", show_default=False)],
+    student: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDENT", help="A student at work.", show_default=False, autocompletion=complete_process
+        ),
+    ],
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from distilljob.cluster.place import Place
 from distilljob.program import program_name
 
 EXIT_CODES = (
@@ -34,7 +35,29 @@ Data = Annotated[
     typer.Option("--data", envvar="DISTILLJOB_DATA_DIR", metavar="DIR", help="The folder that stands for /data."),
 ]
 
-JobName = Annotated[str, typer.Argument(metavar="JOB", help="A job in the cluster.", show_default=False)]
+
+def _complete_job(context: typer.Context, incomplete: str) -> list[str]:
+    from distilljob.cluster.complete import job_names
+
+    return [name for name in job_names(_place(context)) if name.startswith(incomplete)]
+
+
+def complete_process(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the name of a student of the job that stands before it, or of its aggregator."""
+    from distilljob.cluster.complete import process_names
+
+    names = process_names(context.params.get("job") or "", _place(context))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _place(context: typer.Context) -> Place:
+    return Place(*(context.params.get(name) for name in ("namespace", "context", "kubeconfig")))
+
+
+JobName = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="A job in the cluster.", show_default=False, autocompletion=_complete_job),
+]
 JobOrRun = Annotated[
     str,
     typer.Argument(
@@ -42,6 +65,17 @@ JobOrRun = Annotated[
         help="A job in the cluster, or a run directory of this machine: whatever holds a slash, or is a folder with a "
         "run in it.",
         show_default=False,
+        autocompletion=_complete_job,
+    ),
+]
+MaybeJobOrRun = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="JOB|DIR",
+        help="A job in the cluster, or a run directory of this machine: whatever holds a slash, or is a folder with a "
+        "run in it. Left out: all jobs of the namespace.",
+        show_default=False,
+        autocompletion=_complete_job,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else on standard output.")]

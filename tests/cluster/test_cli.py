@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import distilljob as distilljob_door
+from distilljob.cluster import complete
 from distilljob.cluster.access import reach
 from distilljob.cluster.place import Place
 from distilljob.commands import run_command
@@ -414,3 +415,12 @@ async def test_wait_notices_a_job_that_was_made_anew(waiting, proxy, api, namesp
     await api.create(DISTILLJOBS, distilljob("group"), namespace)
     gate.open()
     assert (await ended(waiting)).code == 3
+
+
+async def test_the_shell_completes_jobs_and_their_processes(control_plane, crd, api, namespace):
+    place = Place(namespace, None, str(control_plane.kubeconfig()))
+    for name in ("one", "two"):
+        await api.create(DISTILLJOBS, distilljob(name), namespace)
+    assert await asyncio.to_thread(complete.job_names, place) == ["one", "two"]
+    assert await asyncio.to_thread(complete.process_names, "two", place) == ["a", "b", "aggregator"]
+    assert await asyncio.to_thread(complete.process_names, "three", place) == []

@@ -16,7 +16,7 @@ from distilljob.local.picture import Painter, Picture, Row
 from distilljob.run_directory.events import RunEvent
 from distilljob_core.conditions import Reason
 from distilljob_core.lifecycle.deadlines import active_seconds
-from distilljob_core.lifecycle.model import JobState, Outcome, Standing
+from distilljob_core.lifecycle.model import EndReason, JobState, Outcome, Standing
 from distilljob_core.round_table import RoundTable
 from distilljob_core.status import DistillJobStatus, ShownStudent
 
@@ -102,8 +102,8 @@ class ClusterSight:
         status, outcome = self.known.status, self.state.outcome
         if outcome is not None and outcome.kind == "Complete":
             claim = status.result.volume_claim_name if status.result else ""
-            where = f"the weights are in the claim {claim}; " if claim else ""
-            return [f"{where}free what it still holds", self._command("delete")]
+            where = f"the weights are in the claim {claim}; delete the job once you have them"
+            return [where if claim else "free what it still holds", self._command("delete")]
         if outcome is not None:
             cure = ADVICE.get(outcome.reason, "read what the students said last")
             return [f"{cure}; delete it and submit it anew", self._blamed(outcome), self._command("delete")]
@@ -113,7 +113,20 @@ class ClusterSight:
             return ["let it go on", self._command("resume")]
         if status.observed_generation == 0:
             return ["no operator has looked at it yet: is one installed that watches this namespace?"]
+        if failed := self._failed_attempt:
+            name, attempt = failed
+            what = f"read what {name} said last; its next attempt comes by itself"
+            return [what, self._command("logs", name, "--attempt", str(attempt)), self._command("top")]
         return ["watch it, or end it early and well", self._command("top"), self._command("finish")]
+
+    @property
+    def _failed_attempt(self) -> tuple[str, int] | None:
+        """Name a student, and its attempt, that failed and has no successor yet."""
+        for name, student in self.state.students.items():
+            is_hung = student.ending is not None and student.ending.reason is EndReason.HANG
+            if is_hung or (student.standing is Standing.IDLE and student.backoff_until_seconds is not None):
+                return name, student.attempt
+        return None
 
     def _command(self, verb: str, *words: str) -> str:
         return self.place.command(verb, self.known.name, *words)

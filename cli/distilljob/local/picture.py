@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from distilljob_core.lifecycle.deadlines import active_seconds
-from distilljob_core.lifecycle.model import JobState, Restarts, StudentState
+from distilljob_core.lifecycle.model import JobState, Restarts, Standing, StudentState
 from distilljob_core.outlook import BACK_OFF, doing, open_cycle, seconds_left
 from distilljob_core.round_table import RoundTable, StudentView
 from distilljob_core.spec.job import DistillJob
@@ -57,6 +57,8 @@ class Picture:
     @property
     def eta_seconds(self) -> float | None:
         """Until the slowest student is through, as far as anybody can tell."""
+        if any(row.planned_epochs == 0 and row.doing != Standing.DROPPED for row in self.rows):
+            return None
         known = [row.eta_seconds for row in self.rows if row.eta_seconds is not None]
         return max(known, default=None)
 

@@ -20,11 +20,14 @@ from distilljob.local.picture import Row
 from distilljob.local.view import header, rows_table
 from distilljob.watch.seen import Seen, Watches
 from distilljob.watch.sight import Watcher
-from distilljob_core.conditions import ConditionType
+from distilljob_core.conditions import ConditionType, Reason
+from distilljob_core.exit_codes import ExitCode
 from distilljob_core.lifecycle.model import StudentState
 
 REFRESH_SECONDS: Final = 1.0
 _AGES: Final = frozenset({"elapsedSeconds", "etaSeconds", "silentSeconds", "samplesPerSecond", "barrierSeconds"})
+_WAITING: Final = frozenset({Reason.STUDENTS_PENDING, Reason.NODE_UNREACHABLE, Reason.WAITING_FOR_TABLE})
+"""Why a student does not run, where no other line says so."""
 
 
 def run_status(root: Path, *, watch: bool, as_json: bool) -> int:
@@ -115,12 +118,19 @@ def render_status(sight: Seen, width: int) -> RenderableType:
 
 def _last_ends(sight: Seen) -> Iterator[RenderableType]:
     for name, student in sight.state.students.items():
-        if (end := student.last_termination) is None:
+        if ending := student.ending:
+            yield Text(f"{name}: attempt {ending.attempt} is being ended ({ending.reason})")
+        if (end := student.last_termination) is None or _is_suspended(sight):
             continue
-        why = ": ".join(filter(None, (end.reason, end.message)))
+        why = "parked" if end.exit_code == ExitCode.PARKED else ": ".join(filter(None, (end.reason, end.message)))
         how = "was not seen to end" if end.exit_code is None else f"ended with exit code {end.exit_code}"
         ago = f", {in_time(time.time() - end.time_seconds)} ago" if time.time() > end.time_seconds else ""
         yield Text(f"{name}: attempt {end.attempt} {how}{ago}{f' ({why})' if why else ''}")
+
+
+def _is_suspended(sight: Seen) -> bool:
+    """Whether everything was ended on the user's wish: the last ends are no failures then."""
+    return any(one.type is ConditionType.SUSPENDED and one.status == "True" for one in sight.state.conditions)
 
 
 def _troubles(sight: Seen) -> Iterator[RenderableType]:
@@ -128,6 +138,8 @@ def _troubles(sight: Seen) -> Iterator[RenderableType]:
     for condition in sight.state.conditions if sight.is_live and sight.state.outcome is None else ():
         if condition.type is ConditionType.DEGRADED and condition.status == "True":
             yield Text(f"degraded: {condition.reason}, {condition.message}", style="yellow")
+        if condition.type is ConditionType.STUDENTS_READY and condition.reason in _WAITING:
+            yield Text(f"waiting: {condition.message}", style="yellow")
 
 
 def _outcome(sight: Seen) -> Iterator[RenderableType]:

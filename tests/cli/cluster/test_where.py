@@ -1,6 +1,7 @@
 """Whether a word means a job or a folder, and that local work never loads a Kubernetes client."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -102,3 +103,12 @@ print(*{{name.partition('.')[0] for name in sys.modules}} & set({HEAVY.split()!r
 """
     ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ended.stderr.split() == []
+
+
+@pytest.mark.parametrize("words", ["distilljob status ti", "distilljob logs tiny c"])
+def test_completion_without_a_cluster_offers_nothing_and_says_nothing(tmp_path, words):
+    asked = {"_DISTILLJOB_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    environment = {**os.environ, **asked, "KUBECONFIG": str(tmp_path / "none"), "HOME": str(tmp_path)}
+    code = "import sys; sys.argv = ['distilljob']; import distilljob.main as m; sys.exit(m.main())"
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout.strip(), ended.stderr) == (0, "", "")
