@@ -165,7 +165,8 @@ def merge_conditions(old: Iterable[Condition], new: Iterable[Condition]) -> tupl
         elif before.type in STICKY and before.status == "True":
             continue
         elif before.status == condition.status:
-            merged[condition.type] = replace(condition, last_transition_seconds=before.last_transition_seconds)
+            if (before.reason, before.message) != (condition.reason, condition.message):
+                merged[condition.type] = replace(condition, last_transition_seconds=before.last_transition_seconds)
         else:
             merged[condition.type] = condition
     return tuple(merged[type_] for type_ in ConditionType if type_ in merged)

@@ -12,23 +12,22 @@ from distilljob_core.phases import StudentPhase
 
 def take_note(world: World, draft: Draft) -> Draft:
     """Bring the state up to what is seen: new pods, joins, closed rounds, blind spells, lost status."""
-    draft = Draft(_not_ahead_of(draft.state, world.now_seconds))
-    known = draft.state.students
-    draft = draft.job(students={name: known.get(name, StudentState()) for name in world.names})
-    for name in world.names:
-        draft = _note_student(world, draft, name)
-    return _note_closes(world, draft)
+    state = _not_ahead_of(draft.state, world.now_seconds)
+    is_released = state.released_until_seconds is not None
+    known = {name: state.students.get(name, StudentState()) for name in world.names}
+    noted = {name: _note_student(world, name, student, is_released) for name, student in known.items()}
+    return _note_closes(world, Draft(replace(state, students=noted)))
 
 
-def _note_student(world: World, draft: Draft, name: str) -> Draft:
-    student = _forget_ended(world, name, draft.state.students[name])
+def _note_student(world: World, name: str, student: StudentState, is_released: bool) -> StudentState:
+    student = _forget_ended(world, name, student)
     student = _adopt(world, name, student)
     student = _note_pod(world, name, student)
-    student = _note_table(world, name, student, is_released=draft.state.released_until_seconds is not None)
+    student = _note_table(world, name, student, is_released=is_released)
     longest = world.now_seconds + world.spec.failure_policy.backoff.max_seconds
     if student.backoff_until_seconds is not None:
         student = replace(student, backoff_until_seconds=min(student.backoff_until_seconds, longest))
-    return draft.job(students={**draft.state.students, name: student})
+    return student
 
 
 def _forget_ended(world: World, name: str, student: StudentState) -> StudentState:
@@ -135,5 +134,5 @@ _T = TypeVar("_T", JobState, StudentState)
 
 
 def _pull_back(record: _T, names: tuple[str, ...], now_seconds: float) -> _T:
-    times = {name: value for name in names if (value := getattr(record, name)) is not None}
-    return replace(record, **{name: min(value, now_seconds) for name, value in times.items()})
+    ahead = [name for name in names if (value := getattr(record, name)) is not None and value > now_seconds]
+    return replace(record, **dict.fromkeys(ahead, now_seconds)) if ahead else record
