@@ -83,6 +83,7 @@ async def test_an_aggregator_that_cannot_be_cured_by_a_restart_fails_the_job(gro
     }
     conditions = [one | {"status": "False"} if one["type"] == "Ready" else one for one in pod["status"]["conditions"]]
     status = {"status": {"containerStatuses": [container], "conditions": conditions}}
+    await group.api.annotate(PODS, pod["metadata"]["name"], group.namespace, unreachable="fake nodes end no such pod")
     await group.api.patch(PODS, pod["metadata"]["name"], status, group.namespace, subresource="status")
     await group.until_condition("Failed", "True", "FatalSpec", "the aggregator exited 80: Error: no such codec")
 
