@@ -53,10 +53,10 @@ def shown(
         conditions=[_condition(sight, condition, generation) for condition in conditions],
         students=students,
         students_column=_students_column(students),
-        restarts=add_restarts(*(student.restarts for student in state.students.values())),
         restarts_total=sum(student.restarts.total for student in state.students.values()),
         memory=write_memory(state),
         **given(
+            restarts=add_restarts(*(student.restarts for student in state.students.values())),
             active_seconds=int(state.active_seconds) or None,
             start_time=optional_moment(state.started_seconds),
             completion_time=optional_moment(state.outcome.time_seconds) if state.outcome else None,

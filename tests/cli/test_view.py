@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -105,6 +106,17 @@ def test_a_picture_keeps_the_last_table_that_could_be_read(job_file):
     assert later.rows[0].eta_seconds == 4.0 * 20.0 / 4.0
     assert later.rows[0].accuracy == 0.9
     assert blind.rows[0].epoch == 4.0
+
+
+def test_nobody_tells_when_a_run_ends_before_all_its_students_have_joined(job_file):
+    from distilljob.job_file import read_job
+
+    students = {"mlp": StudentState(Standing.LIVE, attempt=1), "cnn": StudentState()}
+    state = JobState("u", students, active_since_seconds=0.0)
+    picture = Painter(read_job(job_file).job, 0.0).picture(state, table(), 20.0)
+    assert (picture.rows[0].eta_seconds, picture.eta_seconds) == (60.0, None)
+    left = replace(state, students=students | {"cnn": StudentState(Standing.DROPPED)})
+    assert Painter(read_job(job_file).job, 0.0).picture(left, table(), 20.0).eta_seconds == 60.0
 
 
 def test_a_student_that_comes_back_shows_no_speed_of_its_dead_attempt(job_file):

@@ -162,7 +162,8 @@ def test_a_waiting_student_is_started_at_the_moment_its_wait_ends(bench, starts)
     made.end("a")
     decision = made.decide()
     assert decision.next_wake_seconds == made.now + 10
-    assert made.condition("StudentsReady") == ("False", "StudentsRestarting", "a: waits for its next attempt")
+    told = "a: waits for its next attempt; attempt 2 exited 1"
+    assert made.condition("StudentsReady") == ("False", "StudentsRestarting", told)
     assert starts(made.decide(9.9)) == []
     assert starts(made.decide(0.1)) == [("a", 3)]
 

@@ -54,6 +54,8 @@ def test_a_student_without_a_step_beyond_its_limit_is_ended_with_its_evidence(be
     assert ends(decision) == [("a", 1, "Hang")]
     assert decision.actions[0].manner == "KeepEvidence"
     assert decision.events[0].message == "attempt 1 made no step in Independent for 60 s (limit 60 s)"
+    told = "a: attempt 1 is being ended (Hang), the next one starts when it is gone"
+    assert made.condition("StudentsReady") == ("False", "StudentsRestarting", told)
 
 
 def test_a_hung_attempt_counts_as_hung_whatever_its_exit_code(bench, starts):

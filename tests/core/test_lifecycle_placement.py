@@ -32,6 +32,14 @@ def test_who_parks_makes_room_for_the_next_who_owes_rows(turns, starts):
     assert starts(decision) == [("c", 1)]
     assert turns.state.students["a"].standing == "Parked"
     assert turns.state.students["a"].restarts.total == 0
+    parked = next(event for event in decision.events if event.reason == "StudentParked")
+    assert parked.message == "attempt 1 is parked, its place is another student's"
+
+
+def test_who_waits_for_a_turn_is_counted_where_all_that_should_run_do(turns):
+    turns.decide()
+    told = "2 of 4 have a place, the others wait for their turn"
+    assert turns.condition("StudentsReady") == ("True", "AllStudentsRunning", told)
 
 
 def test_who_is_parked_stays_so_while_its_round_is_open(turns, starts):

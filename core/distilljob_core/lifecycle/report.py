@@ -3,7 +3,7 @@
 from distilljob_core.conditions import Condition, ConditionType, Reason, Truth, merge_conditions
 from distilljob_core.lifecycle.draft import Draft, World
 from distilljob_core.lifecycle.model import Standing, StudentState
-from distilljob_core.lifecycle.restarts import is_over
+from distilljob_core.lifecycle.restarts import describe_end, is_over
 from distilljob_core.lifecycle.seen import AttemptStanding
 from distilljob_core.progress import Sight, SightReason
 
@@ -32,7 +32,8 @@ def _idle(world: World, draft: Draft) -> Finding | None:
     if draft.state.outcome:
         return "False", draft.state.outcome.reason, "the job has ended"
     if world.wishes.suspend:
-        return "False", Reason.SUSPENDING, "spec.suspend is true"
+        _, reason, _ = _suspended(world, draft)
+        return "False", reason, "spec.suspend is true"
     return None
 
 
@@ -46,14 +47,20 @@ def _students_ready(world: World, draft: Draft) -> Finding:
     for name, student in draft.in_play():
         if finding := _not_ready(world, name, student):
             return finding
-    return "True", Reason.ALL_STUDENTS_RUNNING, ""
+    has_place = [student.standing is Standing.LIVE for _, student in draft.in_play()]
+    turns = f"{sum(has_place)} of {len(has_place)} have a place, the others wait for their turn"
+    return "True", Reason.ALL_STUDENTS_RUNNING, "" if all(has_place) else turns
 
 
 def _not_ready(world: World, name: str, student: StudentState) -> Finding | None:
     seen = world.current(name, student)
     backs_off = (student.backoff_until_seconds or 0.0) > world.now_seconds
-    if student.ending or (student.standing is Standing.IDLE and backs_off):
-        return "False", Reason.STUDENTS_RESTARTING, f"{name}: waits for its next attempt"
+    if ending := student.ending:
+        told = f"attempt {ending.attempt} is being ended ({ending.reason}), the next one starts when it is gone"
+        return "False", Reason.STUDENTS_RESTARTING, f"{name}: {told}"
+    if student.standing is Standing.IDLE and backs_off:
+        told = f"; {describe_end(student)}" if student.last_termination else ""
+        return "False", Reason.STUDENTS_RESTARTING, f"{name}: waits for its next attempt{told}"
     if student.standing is not Standing.LIVE:
         return None
     if is_over(student, seen):

@@ -79,7 +79,7 @@ def _apply(world: World, draft: Draft, name: str, seen: AttemptSeen | None, verd
     draft = close(world, draft, name, seen)
     if verdict.sentence is Sentence.PARKED:
         draft = draft.student(name, standing=Standing.PARKED)
-        told = f"{_describe(draft.state.students[name], None)}, its place is another student's"
+        told = f"attempt {draft.state.students[name].attempt} is parked, its place is another student's"
         return draft.tell("Normal", Reason.STUDENT_PARKED, told, name)
     if verdict.cause:
         return _replace(world, draft, name, verdict.cause)
@@ -129,7 +129,7 @@ def cut_message(text: str, max_characters: int = MESSAGE_CHARACTERS) -> str:
 def _replace(world: World, draft: Draft, name: str, seen_cause: Cause) -> Draft:
     policy, student = world.spec.failure_policy, draft.state.students[name]
     cause = budget.charged_cause(seen_cause, student.account)
-    told = _describe(student, seen_cause)
+    told = describe_end(student, seen_cause)
     if empty := budget.exhausted(policy, draft.state, student.account, cause):
         message = f"{told}; no restarts are left: {empty}"
         return leave_or_fail(world, draft, name, policy.on_budget_exhausted, Reason.BUDGET_EXHAUSTED, message)
@@ -150,7 +150,7 @@ def _replace(world: World, draft: Draft, name: str, seen_cause: Cause) -> Draft:
 
 
 def _fatal(world: World, draft: Draft, name: str, reason: Reason) -> Draft:
-    message = _describe(draft.state.students[name], None)
+    message = describe_end(draft.state.students[name])
     if reason is Reason.STUDENT_DIVERGED:
         return leave_or_fail(world, draft, name, world.spec.failure_policy.on_divergence, reason, message)
     return draft.fail(reason, f"student {name}: {message}", world.now_seconds)
@@ -164,7 +164,7 @@ _TOLD: Final = {
 }
 
 
-def _describe(student: StudentState, cause: Cause | None) -> str:
+def describe_end(student: StudentState, cause: Cause | None = None) -> str:
     """Say how the last attempt ended, with its own last words."""
     end = student.last_termination
     assert end is not None

@@ -37,6 +37,8 @@ class Student:
         self._is_stepping = False
         self._num_steps = 0
         self._num_heartbeats = 0
+        self.told: dict[str, Any] = {"cycle": 1, "planned_epochs": 4}
+        """What it says with every heartbeat, beside its phase and its steps."""
         self._stop = threading.Event()
         self._heart: threading.Thread | None = None
 
@@ -111,7 +113,7 @@ class Student:
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             self._num_steps += self._is_stepping
-            report = Report(self._phase, cycle=1, planned_epochs=4, step=self._num_steps, progress=self._num_steps)
+            report = Report(self._phase, step=self._num_steps, progress=self._num_steps, **self.told)
             self.directive = self._client.heartbeat(report)
             self._num_heartbeats += 1
 
