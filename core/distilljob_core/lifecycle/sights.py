@@ -1,7 +1,7 @@
 """Taking note of what is seen, before anything is decided by it."""
 
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from distilljob_core.lifecycle.budget import credit
 from distilljob_core.lifecycle.draft import Draft, World
@@ -134,5 +134,7 @@ _T = TypeVar("_T", JobState, StudentState)
 
 
 def _pull_back(record: _T, names: tuple[str, ...], now_seconds: float) -> _T:
-    ahead = [name for name in names if (value := getattr(record, name)) is not None and value > now_seconds]
-    return replace(record, **dict.fromkeys(ahead, now_seconds)) if ahead else record
+    ahead: dict[str, Any] = {
+        name: now_seconds for name in names if (value := getattr(record, name)) is not None and value > now_seconds
+    }
+    return replace(record, **ahead) if ahead else record
