@@ -79,7 +79,8 @@ def write(folder: Path) -> None:
     for path in sorted(folder.glob("operator-*.jsonl"), key=lambda path: int(path.stem.partition("-")[2])):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         parts.append(_section(lines[0], lines[1:-1], lines[-1]["summary"]))
-    page.write_text("\n".join([*parts, NOTES.rstrip(), notes.rstrip("\n")]) + "\n")
+    kept = f"\n{notes.strip()}\n" if notes.strip() else ""
+    page.write_text("\n".join([*parts, NOTES]) + kept)
 
 
 def _section(setting: Result, lines: Sequence[Result], summary: Result) -> str:

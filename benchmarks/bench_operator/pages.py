@@ -129,12 +129,13 @@ class Pages:
         if stage.lie is Lie.SILENT:
             await asyncio.sleep(60)
         path = request.match_info["path"]
-        text = stage.kept.get(path) or self._page(stage, path)
+        text = stage.kept.get(path) or self.text(stage, path)
         if stage.lie is Lie.FROZEN:
             stage.kept[path] = text
         return web.Response(text=text)
 
-    def _page(self, stage: Stage, path: str) -> str:
+    def text(self, stage: Stage, path: str) -> str:
+        """Give one page of one job."""
         now_seconds = time.time()
         recording = self._recordings[self._rest_seconds is not None]
         is_dead = stage.lie is Lie.DEAD and path == "metrics"
@@ -221,7 +222,7 @@ async def _shown(aggregator: Aggregator, phase: StudentPhase) -> Recording:
                 break
             await asyncio.sleep(0.1)
         async with session.get("/metrics") as answer:
-            return Recording(_with_places(await answer.text()), table)
+            return Recording(with_places(await answer.text()), table)
 
 
 _PLACES = {
@@ -233,7 +234,8 @@ _PLACES = {
 }
 
 
-def _with_places(metrics: str) -> str:
+def with_places(metrics: str) -> str:
+    """Leave places in recorded metrics for what differs from job to job and from time to time."""
     lines = []
     for line in metrics.replace("%", "%%").splitlines():
         name, student = re.split(r"[{ ]", line)[0], re.search(r'student="(\w+)"', line)
