@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +18,10 @@ from distilljob_operator.api import Api
 from distilljob_operator.background import Background
 from distilljob_operator.connection import Connection, connect
 from distilljob_operator.credentials import credentials
-from distilljob_operator.errors import ApiError, NotFound
+from distilljob_operator.errors import ApiError, NotFound, TooManyRequests, Unavailable
 from distilljob_operator.events import COMPONENT, Events
 from distilljob_operator.health import Check, LoopWatch, silence_check, start_web
+from distilljob_operator.informer import RECONNECT
 from distilljob_operator.job_audit import JobAudit, job_paths
 from distilljob_operator.job_watch import JobWatch
 from distilljob_operator.jobs import Jobs
@@ -37,8 +39,6 @@ from distilljob_operator.workers import Reconciles, Workers
 from distilljob_operator.workqueue import WorkQueue
 
 _NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-_GATHER_SECONDS: Final = 0.05
-"""A job's pods change together: what comes within so short a time is looked at once."""
 _FINISH_SECONDS: Final = 5.0
 _FLUSH_SECONDS: Final = 1.0
 _RELEASE_SECONDS: Final = 2.0
@@ -92,7 +92,7 @@ class Operator:
         self._api = api = Api(connection, on_request=metrics.on_request)
         self._jobs = jobs = Jobs()
         self._queue: WorkQueue[JobKey] = WorkQueue(clock)
-        self._watches = Watches(api, self._on_child, settings.namespace, clock=clock)
+        self._watches = Watches(api, self._queue.add, settings.namespace, clock=clock)
         self._events = Events(api, settings.holder, lambda reason: metrics.events_dropped.labels(reason).inc())
         self._job_watch = JobWatch(
             jobs, self._queue.add, lambda: credentials(connection.configuration), settings.namespace
@@ -127,9 +127,6 @@ class Operator:
             await self._job_watch.stop()
             await web.cleanup()
 
-    def _on_child(self, key: JobKey) -> None:
-        self._queue.add_at(key, self._clock() + _GATHER_SECONDS)
-
     async def _work(self, background: Background) -> None:
         background.run(self._loop_watch.run())
         background.run(self._events.run())
@@ -163,12 +160,18 @@ class Operator:
         await self._give_back()
 
     async def _look_for_crd(self) -> None:
-        try:
-            await self._api.get(job_paths(self._settings.namespace)[0], limit=1)
-        except NotFound as error:
-            raise DistillJobError(
-                "the cluster knows no DistillJobs: apply deploy/crds/distilljobs.yaml first"
-            ) from error
+        """See that there is something to serve; an API server that is away or busy is waited for."""
+        for failures in count(1):
+            try:
+                await self._api.get(job_paths(self._settings.namespace)[0], limit=1)
+                return
+            except NotFound as error:
+                raise DistillJobError(
+                    "the cluster knows no DistillJobs: apply deploy/crds/distilljobs.yaml first"
+                ) from error
+            except (TooManyRequests, Unavailable) as error:
+                _log.warning("no answer yet", error=str(error))
+                await asyncio.sleep((error.retry_after_seconds or 0.0) + RECONNECT.pause_seconds(failures))
 
     async def _give_back(self) -> None:
         if not self._settings.lease:

@@ -19,8 +19,6 @@ from rig.cluster import Cluster
 from rig.control_plane import ControlPlane
 
 CRDS = Path(__file__).resolve().parents[2] / "deploy/crds"
-CALL_SECONDS = 1.5
-"""As long as a hasty operator waits for an answer."""
 NUM_NAMESPACES = 3
 """What an operator serves that a module's tests share."""
 
@@ -112,9 +110,10 @@ async def behind(
     request: pytest.FixtureRequest,
 ) -> AsyncIterator[Group]:
     """Give a job that is still to be made, of an operator behind the proxy; its parameter says how hasty that is."""
-    patience = {"call_seconds": CALL_SECONDS} | getattr(request, "param", {})
     flags = [f"--aggregator-url={aggregators.template}"]
-    process = OperatorProcess(proxy.kubeconfig, namespace, tmp_path, *flags, program=hasty(**patience))
+    process = OperatorProcess(
+        proxy.kubeconfig, namespace, tmp_path, *flags, program=hasty(**getattr(request, "param", {}))
+    )
     await process.start()
     own = Group(Site(api, process, aggregators, namespace, ()), "group", namespace)
     yield own

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 
@@ -92,6 +91,7 @@ FAULTS: dict[str, Callable[[FaultProxy, Match], None]] = {
 }
 
 
+@pytest.mark.parametrize("behind", [{"call_seconds": 2.0}], indirect=True, ids=["soon"])
 @pytest.mark.parametrize("strike", FAULTS.values(), ids=FAULTS)
 async def test_a_write_that_fails_or_seems_to_is_carried_out_once(
     behind: Group, proxy: FaultProxy, strike: Callable[[FaultProxy, Match], None]
@@ -182,20 +182,22 @@ async def test_nothing_is_done_before_everything_is_listed(behind: Group, proxy:
     before = await started(behind)
     operator = behind.site.operator
     await operator.kill()
-    await behind.exit("a", 1)
     num_calls = len(proxy.calls)
-    slow = proxy.hold(lists("/pods"))
+    proxy.answer(503, of("GET", "/distilljobs"), times=2)
+    slow = proxy.hold(is_list_of_children, times=7)
     starting = asyncio.create_task(operator.start())
-    await slow.arrived.wait()
-    await proxy.called(partial(_is_list_after, proxy, num_calls), 7)
+    await proxy.called(is_list_of_children, 14)
+    await behind.exit("a", 1)
+    await behind.api.until(JOBS, lambda jobs: any(job["status"].get("failed") for job in jobs), behind.namespace)
+    assert await operator.page("/readyz") == (503, "children are being listed\n")
     assert not any(call.is_mutating for call in proxy.calls[num_calls:])
     slow.open()
     await starting
     await assert_replaced_once(behind, before)
 
 
-def _is_list_after(proxy: FaultProxy, number: int, call: Call) -> bool:
-    return lists("/namespaces/")(call) and any(call is later for later in proxy.calls[number:])
+def is_list_of_children(call: Call) -> bool:
+    return lists("/namespaces/")(call) and call.query.get("labelSelector") == names.LABEL_JOB
 
 
 async def test_an_api_server_that_is_away_for_ten_looks_costs_no_student_anything(
