@@ -165,6 +165,7 @@ def test_a_suspension_ends_all_attempts_then_the_aggregator_and_counts_as_nothin
     made.decide()
     assert made.condition("Suspended")[:2] == ("True", "SuspendedByUser")
     assert made.condition("Progressing") == ("False", "SuspendedByUser", "spec.suspend is true")
+    assert made.condition("AggregatorReady") == ("False", "AggregatorUnavailable", "spec.suspend is true")
     made.wishes = Wishes()
     decision = made.decide()
     assert decision.aggregator_wanted

@@ -14,7 +14,7 @@ def report(world: World, draft: Draft) -> Draft:
     """Bring the conditions up to the decision. `Valid` belongs to whoever reads the spec."""
     idle = _idle(world, draft)
     findings = {
-        ConditionType.AGGREGATOR_READY: _aggregator_ready(world),
+        ConditionType.AGGREGATOR_READY: _aggregator_ready(world, idle),
         ConditionType.STUDENTS_READY: idle or _students_ready(world, draft),
         ConditionType.PROGRESSING: idle or _progressing(draft),
         ConditionType.PROGRESS_OBSERVABLE: _observable(world, draft) if idle is None else ("Unknown", *idle[1:]),
@@ -37,10 +37,10 @@ def _idle(world: World, draft: Draft) -> Finding | None:
     return None
 
 
-def _aggregator_ready(world: World) -> Finding:
+def _aggregator_ready(world: World, idle: Finding | None) -> Finding:
     if world.seen.aggregator.ready:
         return "True", Reason.AGGREGATOR_AVAILABLE, ""
-    return "False", Reason.AGGREGATOR_UNAVAILABLE, world.seen.aggregator.message
+    return "False", Reason.AGGREGATOR_UNAVAILABLE, idle[2] if idle else world.seen.aggregator.message
 
 
 def _students_ready(world: World, draft: Draft) -> Finding:
