@@ -39,6 +39,8 @@ from distilljob_operator.workers import Reconciles, Workers
 from distilljob_operator.workqueue import WorkQueue
 
 _NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_GATHER_SECONDS: Final = 0.05
+"""A job's pods change together: what comes within so short a time is looked at once."""
 _FINISH_SECONDS: Final = 5.0
 _FLUSH_SECONDS: Final = 1.0
 _RELEASE_SECONDS: Final = 2.0
@@ -92,7 +94,7 @@ class Operator:
         self._api = api = Api(connection, on_request=metrics.on_request)
         self._jobs = jobs = Jobs()
         self._queue: WorkQueue[JobKey] = WorkQueue(clock)
-        self._watches = Watches(api, self._queue.add, settings.namespace, clock=clock)
+        self._watches = Watches(api, self._on_child, settings.namespace, clock=clock)
         self._events = Events(api, settings.holder, lambda reason: metrics.events_dropped.labels(reason).inc())
         self._job_watch = JobWatch(
             jobs, self._queue.add, lambda: credentials(connection.configuration), settings.namespace
@@ -126,6 +128,9 @@ class Operator:
         finally:
             await self._job_watch.stop()
             await web.cleanup()
+
+    def _on_child(self, key: JobKey) -> None:
+        self._queue.add_at(key, self._clock() + _GATHER_SECONDS)
 
     async def _work(self, background: Background) -> None:
         background.run(self._loop_watch.run())
