@@ -72,9 +72,10 @@ async def live(api: Api, kubeconfig: Path, folder: Path, site: Site | None = Non
         except AssertionError as error:
             error.add_note(f"{site}, forwarded: {forward}, killed at {seen.killed_at}\n{operator.log.read_text()}")
             raise
-        for task in tasks:
-            task.cancel()
-        await operator.stop()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await operator.stop()
         seen.calls = proxy.mutations
     await api.delete(NAMESPACES, namespace)
     return seen

@@ -12,6 +12,8 @@ from typing import Any
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from rig.processes import dying_with
+
 LIMIT_SECONDS = 240.0
 PROGRAM = ("-m", "distilljob_operator.main")
 
@@ -49,7 +51,11 @@ class OperatorProcess:
         self._begins_at = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *self._argv, stdout=log, stderr=log, env={**os.environ, **(environment or {})}
+                *self._argv,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(environment or {})},
+                preexec_fn=dying_with(os.getpid()),
             )
         async with asyncio.timeout(LIMIT_SECONDS):
             while not self.events("at work"):

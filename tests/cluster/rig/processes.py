@@ -5,13 +5,24 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rig.build import RigError
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
+
+
+def dying_with(parent: int) -> Callable[[], None]:
+    """Make the `preexec_fn` of a process that ends when the thread that starts it does."""
+
+    def die_with_parent() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return die_with_parent
 
 
 class Process:
@@ -23,13 +34,6 @@ class Process:
     def __init__(self, command: list[str], log: Path, environment: Mapping[str, str]) -> None:
         self.name = log.stem
         self.log = log
-        parent = os.getpid()
-
-        def die_with_parent() -> None:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(1)
-
         with log.open("ab") as output:
             self._popen = subprocess.Popen(
                 command,
@@ -38,7 +42,7 @@ class Process:
                 stderr=output,
                 env=dict(environment),
                 start_new_session=True,  # a Ctrl-C is for the tests, which then stop this in order
-                preexec_fn=die_with_parent,
+                preexec_fn=dying_with(os.getpid()),
             )
         self.pid = self._popen.pid
 
