@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -73,4 +73,13 @@ def reach(place: Place) -> Iterator[Cluster]:
         try:
             yield Cluster(Api(connection), connection, place.namespace or connection.namespace, runner)
         finally:
-            runner.run(opened.__aexit__(None, None, None))
+            runner.run(_leave(opened))
+
+
+async def _leave(opened: AbstractAsyncContextManager[Connection]) -> None:
+    """Close the connection, after everything that a signal has interrupted."""
+    interrupted = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in interrupted:
+        task.cancel()
+    await asyncio.gather(*interrupted, return_exceptions=True)
+    await opened.__aexit__(None, None, None)

@@ -12,7 +12,7 @@ from distilljob.errors import NotFound
 from distilljob_operator.errors import Gone, TooManyRequests, Unavailable
 
 PAUSE_SECONDS: Final = 2.0
-_PASSING: Final = (Unavailable, TooManyRequests, Gone)
+_AWAY: Final = (Unavailable, TooManyRequests)
 
 
 async def follow_job(cluster: Cluster, name: str) -> AsyncGenerator[dict[str, Any]]:
@@ -22,24 +22,24 @@ async def follow_job(cluster: Cluster, name: str) -> AsyncGenerator[dict[str, An
         NotFound: there is no such job, or it was deleted.
         ApiError: the API server refuses, or the very first look at it failed.
     """
-    body = await fetch(cluster, name)
+    body, version = await _look(cluster, name)
     while True:
         yield body
         try:
-            async with aclosing(_changes(cluster, body)) as changes:
+            async with aclosing(_changes(cluster, name, version)) as changes:
                 async for body in changes:
                     yield body
-            body = await _same(cluster, body)
-        except _PASSING as error:
+        except Gone:
+            pass
+        except _AWAY as error:
             console.err.print(f"[dim]waiting for the API server: {error}[/]")
             await asyncio.sleep(error.retry_after_seconds or PAUSE_SECONDS)
-            body = await _when_back(cluster, body)
+        body, version = await _look_again(cluster, name, body["metadata"]["uid"])
 
 
-async def _changes(cluster: Cluster, body: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
+async def _changes(cluster: Cluster, name: str, version: str) -> AsyncGenerator[dict[str, Any]]:
     """Give a job's changes for as long as the server keeps the watch open."""
-    name = body["metadata"]["name"]
-    async with cluster.api.watch(cluster.jobs, body["metadata"]["resourceVersion"], name=name) as events:
+    async with cluster.api.watch(cluster.jobs, version, name=name) as events:
         async for event in events:
             if event["type"] == "DELETED":
                 raise _deleted(name)
@@ -47,21 +47,25 @@ async def _changes(cluster: Cluster, body: dict[str, Any]) -> AsyncGenerator[dic
                 yield event["object"]
 
 
-async def _when_back(cluster: Cluster, body: dict[str, Any]) -> dict[str, Any]:
+async def _look(cluster: Cluster, name: str) -> tuple[dict[str, Any], str]:
+    """Give a job, and the version to watch from: the list's, since the job's own may be too old to be kept."""
+    page = await cluster.api.get(cluster.jobs, fieldSelector=f"metadata.name={name}")
+    if page["items"]:
+        return page["items"][0], page["metadata"]["resourceVersion"]
+    return await fetch(cluster, name), page["metadata"]["resourceVersion"]
+
+
+async def _look_again(cluster: Cluster, name: str, uid: str) -> tuple[dict[str, Any], str]:
+    """Look at this very job again, not at another one of its name, as soon as the server is back."""
     while True:
         try:
-            return await _same(cluster, body)
-        except _PASSING as error:
+            body, version = await _look(cluster, name)
+        except _AWAY as error:
             await asyncio.sleep(error.retry_after_seconds or PAUSE_SECONDS)
-
-
-async def _same(cluster: Cluster, body: dict[str, Any]) -> dict[str, Any]:
-    """Read this very job again, not another one of its name."""
-    name = body["metadata"]["name"]
-    now = await fetch(cluster, name)
-    if now["metadata"]["uid"] != body["metadata"]["uid"]:
-        raise _deleted(name)
-    return now
+            continue
+        if body["metadata"]["uid"] != uid:
+            raise _deleted(name)
+        return body, version
 
 
 def _deleted(name: str) -> NotFound:
