@@ -45,8 +45,9 @@ class Crasher:
         await world.until(lambda: all(attempt in world.running_seconds for attempt in after), limit_seconds)
         replaced = [attempt for attempt in attempts if attempt.next in world.running_seconds]
         self.num_lost += len(attempts) - len(replaced)
-        jobs = [world.job_seconds[attempt.next] - world.failed_seconds[attempt] for attempt in replaced]
-        pods = [world.running_seconds[attempt.next] - world.failed_seconds[attempt] for attempt in replaced]
+        seen = [attempt for attempt in replaced if attempt in world.failed_seconds]
+        jobs = [world.job_seconds[attempt.next] - world.failed_seconds[attempt] for attempt in seen]
+        pods = [world.running_seconds[attempt.next] - world.failed_seconds[attempt] for attempt in seen]
         lost = [attempt for attempt in attempts if attempt not in replaced]
         told: Result = {"lost": [f"{one.member} {one.number}" for one in lost]} if lost else {}
         return {"crashes": len(attempts), "to_job": spread(jobs), "to_running": spread(pods), **told}

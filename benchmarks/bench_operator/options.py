@@ -6,6 +6,7 @@ from typing import Final
 from bench_operator.pages import Lie
 
 CONTESTANTS: Final = ("floor", "distilljob", "jobset-floor", "jobset")
+QUICK_CONTESTANTS: Final = ("floor", "distilljob", "jobset")
 
 
 @dataclass(frozen=True, slots=True)

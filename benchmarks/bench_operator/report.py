@@ -92,6 +92,7 @@ def summarize(lines: Sequence[Result], options: Options) -> Result:
         "blind": trials.get("blind"),
         "hang_bound_seconds": trials.get("hang", {}).get("bound_seconds"),
         "upgrade_uid_changes": trials.get("upgrade", {}).get("uid_changes"),
+        "errors": [line["error"] for line in lines if "error" in line],
         "complete": all(line["at_once"]["complete"] for line in lines if "at_once" in line),
         "jobs": options.jobs,
         "runs": options.runs,
@@ -100,7 +101,8 @@ def summarize(lines: Sequence[Result], options: Options) -> Result:
 
 
 def _of(lines: Iterable[Result], contestant: str) -> list[Result]:
-    return [line for line in lines if line.get("contestant") == contestant]
+    """Give a contestant's lines; a part that failed has none to count."""
+    return [line for line in lines if line.get("contestant") == contestant and "error" not in line]
 
 
 def _figures(lines: Iterable[Mapping[str, Any]], *keys: str) -> list[float]:

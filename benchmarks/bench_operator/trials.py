@@ -9,6 +9,7 @@ from bench_operator import groups
 from bench_operator.crashes import one_of_each_group, spread
 from bench_operator.distilljob import Contest
 from bench_operator.load import Result
+from bench_operator.pages import Play
 from bench_operator.world import Attempt, Member
 
 SEED = 5
@@ -81,7 +82,7 @@ async def blind(contest: Contest) -> Result:
     }
 
 
-def _play(contest: Contest, member: Member):
+def _play(contest: Contest, member: Member) -> Play:
     return contest.pages.stage(*member[:2]).students[member.name]
 
 

@@ -12,6 +12,11 @@ import aiohttp
 from bench_operator.client import Client
 
 _METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+GONE = 410
+
+
+class _Gone(Exception):
+    """The server no longer knows that version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +55,14 @@ class Watch:
         self._on_gone = on_gone
         self._selectors = selectors
         self._known: set[str] = set()
+        self._present: set[str] = set()
         self._version = ""
         self.num_reconnects = -1
         self.task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Return once the server streams what happens from now on."""
-        query = {**self._selectors, "limit": "1"}
-        headers = {"Accept": _METADATA.format("List")}
-        async with self._client.session.get(self._path, params=query, headers=headers) as answer:
-            self._version = (await answer.json(content_type=None))["metadata"]["resourceVersion"]
+        self._version = (await self._list(limit="1"))["metadata"]["resourceVersion"]
         opened = asyncio.Event()
         self.task = asyncio.create_task(self._run(opened))
         await asyncio.wait([self.task, asyncio.ensure_future(opened.wait())], return_when=asyncio.FIRST_COMPLETED)
@@ -67,29 +70,58 @@ class Watch:
     async def _run(self, opened: asyncio.Event) -> None:
         while True:
             self.num_reconnects += 1
-            query = {
-                **self._selectors,
-                "watch": "1",
-                "allowWatchBookmarks": "true",
-                "resourceVersion": self._version,
-            }
-            headers = {"Accept": _METADATA.format("")}
             try:
-                async with self._client.session.get(self._path, params=query, headers=headers) as answer:
-                    opened.set()
-                    async for line in answer.content:
-                        self._take(json.loads(line))
+                await self._follow(opened)
+            except _Gone:
+                await self._catch_up()
             except aiohttp.ClientError:
                 await asyncio.sleep(0.1)  # the server has closed a watch that fell behind
 
+    async def _follow(self, opened: asyncio.Event) -> None:
+        query = {**self._selectors, "watch": "1", "allowWatchBookmarks": "true", "resourceVersion": self._version}
+        headers = {"Accept": _METADATA.format("")}
+        async with self._client.session.get(self._path, params=query, headers=headers) as answer:
+            if answer.status == GONE:
+                raise _Gone
+            answer.raise_for_status()
+            opened.set()
+            async for line in answer.content:
+                self._take(json.loads(line))
+
+    async def _list(self, **query: str) -> dict[str, Any]:
+        headers = {"Accept": _METADATA.format("List")}
+        path, params = self._path, {**self._selectors, **query}
+        async with self._client.session.get(path, params=params, headers=headers) as answer:
+            answer.raise_for_status()
+            return await answer.json(content_type=None)
+
+    async def _catch_up(self) -> None:
+        """List, where the server has forgotten how far the watch had come."""
+        listed = await self._list()
+        self._version = listed["metadata"]["resourceVersion"]
+        items = {item["metadata"]["uid"]: item["metadata"] for item in listed["items"] or ()}
+        for uid in self._present - items.keys():
+            self._go(uid)
+        for metadata in items.values():
+            self._come(metadata)
+
     def _take(self, event: dict[str, Any]) -> None:
-        kind, metadata = event["type"], event["object"].get("metadata", {})
+        kind, shown = event["type"], event["object"]
         if kind == "ERROR":
-            raise RuntimeError(f"the watch on {self._path} was lost: {event['object']}")
-        self._version = metadata["resourceVersion"]
+            raise _Gone if shown.get("code") == GONE else RuntimeError(f"the watch on {self._path} failed: {shown}")
+        self._version = shown["metadata"]["resourceVersion"]
         if kind == "DELETED":
-            self._on_gone(metadata["uid"])
-        elif kind == "ADDED" and metadata["uid"] not in self._known:
+            self._go(shown["metadata"]["uid"])
+        elif kind == "ADDED":
+            self._come(shown["metadata"])
+
+    def _come(self, metadata: dict[str, Any]) -> None:
+        self._present.add(metadata["uid"])
+        if metadata["uid"] not in self._known:
             self._known.add(metadata["uid"])
             labels = metadata.get("labels") or {}
             self._on_seen(Seen(time.monotonic(), metadata["namespace"], metadata["name"], metadata["uid"], labels))
+
+    def _go(self, uid: str) -> None:
+        self._present.discard(uid)
+        self._on_gone(uid)
