@@ -90,7 +90,7 @@ class Contest:
         """Have jobs made and running."""
         bodies = groups.bodies(names, self.namespaces, hang_seconds=hang_seconds)
         num = len(names)
-        batch = Batch(bodies, num, num * CHILDREN_PER_JOB, num * groups.PODS_PER_JOB)
+        batch = Batch(bodies, names, num * CHILDREN_PER_JOB, num * groups.PODS_PER_JOB)
         limit_seconds = self.options.limit_seconds
         return await bring_up(
             self.client, self.world, self.audit, batch, pid=self.operator.pid, limit_seconds=limit_seconds

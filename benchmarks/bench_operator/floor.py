@@ -52,7 +52,7 @@ async def _distilljob_children(client: Client, names: Sequence[str], namespaces:
     posted = await post_all(client, groups.bodies(names, namespaces))
     children = [child for _, answer in posted for child in groups.children(json.loads(answer))]
     bodies = [(groups.collection(child), json.dumps(child).encode()) for child in children]
-    return Batch(bodies, len(names), len(bodies), len(names) * groups.PODS_PER_JOB)
+    return Batch(bodies, names, len(bodies), len(names) * groups.PODS_PER_JOB)
 
 
 async def _jobset_children(_: Client, names: Sequence[str], namespaces: Sequence[str]) -> Batch:
@@ -61,4 +61,4 @@ async def _jobset_children(_: Client, names: Sequence[str], namespaces: Sequence
         namespace = namespaces[number % len(namespaces)]
         bodies += [(path, json.dumps(child).encode()) for path, child in jobset.children(name, namespace)]
     num = len(names) * PODS_PER_GROUP
-    return Batch(bodies, len(names), num, num)
+    return Batch(bodies, names, num, num)

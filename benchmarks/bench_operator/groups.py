@@ -88,7 +88,7 @@ def _attempt(namespace: str, labels: Mapping[str, str]) -> Attempt | None:
 
 
 READING = Reading(
-    selector=names.LABEL_JOB,
+    label=names.LABEL_JOB,
     attempt=_attempt,
     others=[f"/{root}/{PLURALS[kind]}" for kind, root in COLLECTIONS.items() if kind != "Job"],
 )

@@ -28,7 +28,7 @@ def _attempt(namespace: str, labels: Mapping[str, str]) -> Attempt | None:
     return Attempt(member, int(labels.get(f"{PREFIX}/restart-attempt", "0")))
 
 
-READING = Reading(selector=f"{PREFIX}/jobset-name", attempt=_attempt, others=[])
+READING = Reading(label=f"{PREFIX}/jobset-name", attempt=_attempt, others=[])
 
 
 def _job_spec() -> Object:
@@ -145,7 +145,7 @@ def _batch(names: Sequence[str], namespaces: Sequence[str]) -> Batch:
     for number, name in enumerate(names):
         namespace = namespaces[number % len(namespaces)]
         bodies.append((PATH.format(namespace), json.dumps(jobset(name, namespace)).encode()))
-    return Batch(bodies, len(names), len(names) * PODS_PER_GROUP, len(names) * PODS_PER_GROUP)
+    return Batch(bodies, names, len(names) * PODS_PER_GROUP, len(names) * PODS_PER_GROUP)
 
 
 async def _crash(crasher: Crasher, attempts: Sequence[Attempt], gap_seconds: float) -> Result:

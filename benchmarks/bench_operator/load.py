@@ -19,7 +19,8 @@ class Batch:
     """What is posted, and what must come of it."""
 
     bodies: Sequence[Body]
-    groups: int
+    names: Sequence[str]
+    """Of the groups."""
     num_children: int
     num_pods: int
 
@@ -44,23 +45,21 @@ async def bring_up(
     """
     audit.since_last()
     load_before, before, all_before = load(), usage(pid) if pid else None, children_cpu_seconds()
-    num_created, num_running = len(world.created), len(world.running)
+    tally, groups = world.tally(batch.names), len(batch.names)
     begun_seconds = time.monotonic()
     posted = await post_all(client, batch.bodies)
-    enough_children = num_created + batch.num_children
-    enough_pods = num_running + batch.num_pods
     is_complete = await world.until(
-        lambda: len(world.created) >= enough_children and len(world.running) >= enough_pods, limit_seconds
+        lambda: len(tally.created) >= batch.num_children and len(tally.running) >= batch.num_pods, limit_seconds
     )
     result: Result = {
-        "groups": batch.groups,
+        "groups": groups,
         "complete": is_complete,
-        "children": len(world.created) - num_created,
-        "pods": len(world.running) - num_running,
+        "children": len(tally.created),
+        "pods": len(tally.running),
         "posted_seconds": round(max(seconds for seconds, _ in posted) - begun_seconds, 2),
-        "children_seconds": _after(world.created, enough_children, begun_seconds),
-        "half_running_seconds": _after(world.running, num_running + batch.num_pods // 2, begun_seconds),
-        "running_seconds": _after(world.running, enough_pods, begun_seconds),
+        "children_seconds": _after(tally.created, batch.num_children, begun_seconds),
+        "half_running_seconds": _after(tally.running, batch.num_pods // 2, begun_seconds),
+        "running_seconds": _after(tally.running, batch.num_pods, begun_seconds),
         "load": [load_before, load()],
         "yardstick_ms": yardstick_ms(),
         "plane_cpu_seconds": _rounded(children_cpu_seconds() - all_before),
@@ -69,11 +68,11 @@ async def bring_up(
         after = usage(pid)
         cpu_seconds = after.cpu_seconds - before.cpu_seconds
         result |= {
-            "cpu_ms_per_group": round(1000 * cpu_seconds / batch.groups, 1),
+            "cpu_ms_per_group": round(1000 * cpu_seconds / groups, 1),
             "rss_before_mib": round(before.rss_mib),
             "rss_mib": round(after.rss_mib),
             "peak_mib": round(after.peak_mib),
-            "requests_per_group": per_group(audit.since_last(), batch.groups),
+            "requests_per_group": per_group(audit.since_last(), groups),
         }
     return result
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,14 +39,26 @@ class Reading:
     """How a contestant labels its children.
 
     Args:
-        selector: all its children and nothing else.
+        label: all its children have it, with the group's name, and nothing else has.
         attempt: reads an attempt from the labels of its Job or pod; None for other children.
         others: collections of its children beside Jobs.
     """
 
-    selector: str
+    label: str
     attempt: Callable[[str, Mapping[str, str]], Attempt | None]
     others: Sequence[str]
+
+
+class Tally:
+    """When the children and running pods of some groups were first seen.
+
+    Replacements of other groups may come at the same time; they do not count.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = frozenset(names)
+        self.created: list[float] = []
+        self.running: list[float] = []
 
 
 class World:
@@ -55,10 +67,7 @@ class World:
     def __init__(self, client: Client, reading: Reading) -> None:
         self._client = client
         self._reading = reading
-        self.created: list[float] = []
-        """When each child was first seen."""
-        self.running: list[float] = []
-        """When each pod was first seen running."""
+        self._tallies: list[Tally] = []
         self.job_seconds: dict[Attempt, float] = {}
         self.running_seconds: dict[Attempt, float] = {}
         self.failed_seconds: dict[Attempt, float] = {}
@@ -76,7 +85,7 @@ class World:
 
     async def start(self) -> None:
         """Watch from now on."""
-        labels = {"labelSelector": self._reading.selector}
+        labels = {"labelSelector": self._reading.label}
         running = {**labels, "fieldSelector": "status.phase=Running"}
         failed = {**labels, "fieldSelector": "status.phase=Failed"}
         self._watches = [
@@ -87,6 +96,11 @@ class World:
         ]
         for watch in self._watches:
             await watch.start()
+
+    def tally(self, names: Iterable[str]) -> Tally:
+        """Count what comes of these groups from now on."""
+        self._tallies.append(Tally(names))
+        return self._tallies[-1]
 
     async def stop(self) -> None:
         """Watch no more."""
@@ -127,8 +141,13 @@ class World:
         return sorted(attempt for attempt in attempts if attempt)
 
     def _child(self, seen: Seen) -> None:
-        self.created.append(seen.seconds)
+        for tally in self._tallies_of(seen):
+            tally.created.append(seen.seconds)
         self._changed.set()
+
+    def _tallies_of(self, seen: Seen) -> list[Tally]:
+        group = seen.labels[self._reading.label]
+        return [tally for tally in self._tallies if group in tally.names]
 
     def _job(self, seen: Seen) -> None:
         self._child(seen)
@@ -137,7 +156,8 @@ class World:
             self.uids[attempt].add(f"Job {seen.uid}")
 
     def _running(self, seen: Seen) -> None:
-        self.running.append(seen.seconds)
+        for tally in self._tallies_of(seen):
+            tally.running.append(seen.seconds)
         if attempt := self.attempt_of(seen):
             self.running_seconds.setdefault(attempt, seen.seconds)
             self.uids[attempt].add(f"Pod {seen.uid}")
