@@ -42,6 +42,7 @@ def main() -> int:
     summary = {"summary": summarize(lines, options)}
     print(json.dumps(summary), flush=True)
     if not wanted.quick:
+        RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"operator-{options.jobs}.jsonl"
         path.write_text("".join(json.dumps(line) + "\n" for line in [*lines, summary]))
         page.write(RESULTS)
