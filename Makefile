@@ -7,7 +7,7 @@ SOURCES := core operator aggregator trainer cli tools
 STAMP := $(VENV)/.installed-$(shell cat requirements/dev.lock pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo notebook check verify test chaos control-plane bench-operator lock clean
+.PHONY: help setup demo notebook check verify test chaos control-plane situations bench-operator lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,10 @@ control-plane: setup ## a real Kubernetes control plane with fake nodes, until C
 bench-operator: setup ## the operator beside a bare client and JobSet; JOBS=1000 RUNS=3 QUICK=1 CONTESTANTS=floor,distilljob
 	@PYTHONPATH=benchmarks:tests/cluster $(BIN)/python -m bench_operator $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(RUNS),--runs $(RUNS)) $(if $(QUICK),--quick) $(if $(CONTESTANTS),--contestants $(CONTESTANTS))
+
+situations: setup ## capture what a user sees of a job in six situations, on a real control plane
+	PYTHONPATH=tests/cluster $(BIN)/python tests/cluster/situations.py > $(VENV)/situations.md
+	mv $(VENV)/situations.md docs/explanation/situations.md
 
 lock: setup ## pin again what pyproject.toml asks for
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -45,6 +45,12 @@ def test_every_phase_has_its_limit(phase, expected_seconds):
     assert limit_seconds(limits, StudentPhase(phase)) == expected_seconds
 
 
+def test_a_limit_that_is_nearly_reached_is_not_looked_at_again_at_once(bench):
+    made = hanging(bench)
+    made.sample("a", StudentPhase.INDEPENDENT, 59.999)
+    assert made.decide().next_wake_seconds == made.now + 1
+
+
 def test_a_student_without_a_step_beyond_its_limit_is_ended_with_its_evidence(bench, ends):
     made = hanging(bench)
     made.sample("a", StudentPhase.INDEPENDENT, 59.0)

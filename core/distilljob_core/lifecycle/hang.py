@@ -21,6 +21,8 @@ GUARD_LIMITS: Final = 2
 SUSPECT_LIMITS: Final = 0.5
 """Once somebody hangs, others that have been silent for this share of their limit look hung too: what stops all of
 them stops none at the same moment, and the first would be ended before anybody else is over the limit."""
+LOOK_SECONDS: Final = 1.0
+"""Ages stand still from one look at the aggregator to the next: to come back sooner would be for nothing."""
 
 _LEFT: Final = (StudentPhase.PARKED, StudentPhase.NEEDS_ROWS)
 
@@ -66,7 +68,7 @@ def end_hung(world: World, draft: Draft) -> Draft:
     hung = [silence for silence in silences if silence.over_seconds >= 0]
     for silence in silences:
         if 0 < -silence.over_seconds < float("inf"):
-            draft = draft.wake(world.now_seconds - silence.over_seconds)
+            draft = draft.wake(world.now_seconds + max(-silence.over_seconds, LOOK_SECONDS))
     num_suspects = sum(silence.is_suspect for silence in silences) if hung else 0
     draft = draft.job(mass_hang=_mass_hang(world, draft, num_suspects, len(silences)))
     candidates = [silence for silence in hung if not draft.state.students[silence.name].ending]
