@@ -71,7 +71,7 @@ class Metadata(Part):
     uid: str = ""
     """Given by the API server, or by the local runner."""
     annotations: dict[str, Any] = Field(default_factory=dict)
-    """Not read by distilljob."""
+    """Only wishes for restarts are read, see `distilljob restart`."""
 
 
 class DistillJob(Part):
