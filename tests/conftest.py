@@ -1,5 +1,6 @@
 """What all tests need."""
 
+import os
 import signal
 from collections.abc import Callable
 
@@ -16,6 +17,12 @@ settings.load_profile("distilljob")
 def _interruptible() -> None:
     """Whoever starts the tests in a shell's background has SIGINT ignored, and all processes below would inherit it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def uncovered() -> dict[str, str]:
+    """Give the environment of a program that is to meet SIGTERM as users' programs do: coverage listens to it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
 
 
 def _summary(name: str, **changes) -> StudentSummary:

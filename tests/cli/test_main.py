@@ -91,9 +91,9 @@ sys.exit(main({arguments!r}))
 
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("module", ["typer", "distilljob.commands", "distilljob.local.run"])
-def test_a_signal_while_it_still_imports_is_a_clean_end(job_file, module, number):
+def test_a_signal_while_it_still_imports_is_a_clean_end(job_file, module, number, uncovered):
     code = IMPORTING.format(module=module, number=number, arguments=["run", str(job_file)])
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=uncovered)
     assert (ended.returncode, ended.stderr) == (143, "")
 
 

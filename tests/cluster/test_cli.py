@@ -47,11 +47,11 @@ class CommandLine:
         self._options = [f"--kubeconfig={kubeconfig}", f"--namespace={namespace}"]
         self._capsys = capsys
 
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+    async def start(self, *arguments: str, environment: dict[str, str] | None = None) -> asyncio.subprocess.Process:
         """Start a command."""
         argv = [sys.executable, "-m", "distilljob.main", *arguments, *self._options]
         return await asyncio.create_subprocess_exec(
-            *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment
         )
 
     async def __call__(self, *arguments: str) -> Ended:
@@ -376,11 +376,15 @@ async def proxy(control_plane: Cluster, tmp_path: Path) -> AsyncIterator[FaultPr
 
 @pytest.fixture
 async def waiting(
-    cli_for: Callable[[Path, str], CommandLine], proxy: FaultProxy, api: Api, namespace: str
+    cli_for: Callable[[Path, str], CommandLine],
+    proxy: FaultProxy,
+    api: Api,
+    namespace: str,
+    uncovered: dict[str, str],
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """A process that waits for a job, and watches it."""
     await api.create(DISTILLJOBS, distilljob("group"), namespace)
-    process = await cli_for(proxy.kubeconfig, namespace).start("wait", "group")
+    process = await cli_for(proxy.kubeconfig, namespace).start("wait", "group", environment=uncovered)
     await proxy.watching(watches("/distilljobs"))
     yield process
     if process.returncode is None:
