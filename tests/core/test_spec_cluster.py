@@ -102,3 +102,5 @@ def test_one_machine_runs_what_describes_a_cluster_and_refuses_what_it_cannot_do
     assert list(local_problems(with_changes(pods))) == []
     refused = local_problems(with_changes({"spec.students.1.command": ["x"]}))
     assert [problem.path for problem in refused] == ["spec.students[1].command"]
+    refused = local_problems(with_changes({"spec.suspend": True}))
+    assert [problem.path for problem in refused] == ["spec.suspend"]

@@ -1,5 +1,7 @@
 """What is cleared away, and what stays for whoever wants to look."""
 
+from dataclasses import replace
+
 import pytest
 
 from distilljob_core.conditions import Reason
@@ -77,6 +79,12 @@ def test_an_attempt_that_left_only_to_come_back_leaves_nothing_to_read():
 
 def test_what_may_still_do_something_is_not_cleared_away():
     assert cleared([attempt(number, lives=True) for number in (1, 2, 3, 4, 5)]) == []
+
+
+def test_attempts_of_students_that_nothing_is_known_of_are_left_alone():
+    job, pod = attempt(1, 75)
+    unknown = replace(job, student="z"), replace(pod, student="z")
+    assert cleared([unknown, attempt(2, 75)]) == ["a2"]
 
 
 def test_the_attempt_that_is_still_to_be_judged_stays():
