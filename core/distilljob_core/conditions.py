@@ -58,8 +58,6 @@ class Reason(StrEnum):
     """Students are at work."""
     STARTING = "Starting"
     """Too few students have joined yet."""
-    NOT_STARTED = "NotStarted"
-    """Nothing has been started yet."""
     PROGRESS_READ = "ProgressRead"
     """The aggregator's metrics are fresh."""
     METRICS_UNAVAILABLE = "MetricsUnavailable"

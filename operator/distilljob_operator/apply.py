@@ -37,7 +37,6 @@ KINDS: Final[dict[str, Kind[Any]]] = {
     "NetworkPolicy": NETWORK_POLICIES,
 }
 """Everything that is written and watched."""
-SECRET: Final = "Secret"  # noqa: S105 - a kind
 SECRETS: Final = "/api/v1/namespaces/{}/secrets"
 """Secrets are only ever created."""
 SHORTEST_SECONDS: Final = 1
