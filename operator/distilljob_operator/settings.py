@@ -20,7 +20,8 @@ ProgressSourceName = Literal["Scrape", "Prometheus"]
 LogFormat = Literal["Auto", "Text", "Json"]
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 
-_PLACES: Final = frozenset({"namespace", "job", "pod", "pod_ip", "service"})
+PLACES: Final = frozenset({"namespace", "job", "pod", "pod_ip", "service"})
+"""What an address of aggregators may leave open."""
 
 
 class SettingsError(DistillJobError):
@@ -68,9 +69,9 @@ def _web_address(text: str) -> str:
 def _aggregator_address(text: str) -> str:
     if text == "proxy":
         return text
-    unknown = sorted(set(re.findall(r"\{([^}]*)\}", text)) - _PLACES)
+    unknown = sorted(set(re.findall(r"\{([^}]*)\}", text)) - PLACES)
     if unknown:
-        places = ", ".join(sorted(_PLACES))
+        places = ", ".join(sorted(PLACES))
         raise ValueError(f"knows no {{{unknown[0]}}}; what can be filled in: {places}")
     return _web_address(text)
 

@@ -14,12 +14,12 @@ from distilljob_core.round_table import RoundTable
 from distilljob_operator.connection import Connection
 from distilljob_operator.errors import ApiError
 from distilljob_operator.progress.look import Target, Unreadable
+from distilljob_operator.settings import PLACES
 
 TIMEOUT_SECONDS: Final = 3.0
 MAXIMUM_TABLE_BYTES: Final = 8 << 20
 """64 students with the terminal records of many cycles."""
 CHUNK_BYTES: Final = 64 << 10
-_PLACES: Final = frozenset({"namespace", "job", "pod", "pod_ip", "service"})
 
 
 class BadTemplate(DistillJobError):
@@ -49,9 +49,9 @@ class Direct:
     """
 
     def __init__(self, session: aiohttp.ClientSession, template: str) -> None:
-        unknown = {name for _, name, _, _ in Formatter().parse(template) if name is not None} - _PLACES
+        unknown = {name for _, name, _, _ in Formatter().parse(template) if name is not None} - PLACES
         if unknown:
-            known = ", ".join(f"{{{name}}}" for name in sorted(_PLACES))
+            known = ", ".join(f"{{{name}}}" for name in sorted(PLACES))
             raise BadTemplate(f"{template}: {{{unknown.pop()}}} is unknown; use {known}")
         self._session = session
         self._template = template
