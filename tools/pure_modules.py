@@ -23,6 +23,7 @@ PURE: Final = (
     "distilljob_operator.memory",
     "distilljob_operator.observe",
     "distilljob_operator.progress.look",
+    "distilljob_operator.progress.news",
     "distilljob_operator.shown",
     "distilljob_operator.shown_progress",
     "distilljob_operator.shown_rows",

@@ -5,7 +5,7 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urlencode
@@ -101,12 +101,13 @@ class Api:
         headers = {"Accept": _METADATA.format("") if metadata_only else "application/json"}
         started_seconds = time.perf_counter()
         code = _NO_ANSWER
-        try:
-            response = await self._connection.request("GET", f"{path}?{urlencode(query)}", headers, None, timeout)
-            code = response.status
-        finally:
-            self._report("watch", path, code, started_seconds)
-        async with response:
+        asking = self._connection.request("GET", f"{path}?{urlencode(query)}", headers, None, timeout)
+        async with AsyncExitStack() as stack:
+            try:
+                response = await stack.enter_async_context(asking)
+                code = response.status
+            finally:
+                self._report("watch", path, code, started_seconds)
             if code != 200:
                 raise await read_error(response)
             yield _events(response)
@@ -175,7 +176,7 @@ class Api:
         code = _NO_ANSWER
         try:
             target = f"{path}?{urlencode(query)}" if query else path
-            async with await self._connection.request(method, target, headers, body, timeout) as response:
+            async with self._connection.request(method, target, headers, body, timeout) as response:
                 if response.status >= 400:
                     code = response.status
                     raise await read_error(response)

@@ -55,10 +55,11 @@ class Connection:
         """Address, credentials and certificates, for clients that make their own requests."""
         return self._configuration
 
+    @asynccontextmanager
     async def request(
         self, method: str, target: str, headers: dict[str, str], body: Any, limits: aiohttp.ClientTimeout
-    ) -> aiohttp.ClientResponse:
-        """Send one request with the credentials of this moment; return when the head of the answer is there.
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send one request with the credentials of this moment; inside, the head of the answer is there.
 
         Args:
             method: of HTTP.
@@ -78,12 +79,21 @@ class Connection:
         with unavailable_without_answer():
             url = self._configuration.host + target
             answer = await self._rest.request(method, url, headers=headers, body=body, _request_timeout=limits)
-        response: aiohttp.ClientResponse = answer.response
-        return response
+        try:
+            yield answer.response
+        finally:
+            _hang_up(answer.response)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._rest.close()
+
+
+def _hang_up(response: aiohttp.ClientResponse) -> None:
+    """Break off an answer that was not read to its end: TLS's goodbye would wait for a server that may be silent."""
+    if response.connection is not None and response.connection.transport is not None:
+        response.connection.transport.abort()
+    response.close()
 
 
 @contextmanager

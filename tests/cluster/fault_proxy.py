@@ -23,6 +23,8 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import load_kube_config
 
+from rig.api import hang_up
+
 T = TypeVar("T")
 
 MUTATING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -292,7 +294,10 @@ class FaultProxy:
         limits = aiohttp.ClientTimeout(total=None)
         body = await request.read() or None  # aiohttp gives even an empty body a type, which the server refuses
         async with self._session.request(request.method, url, data=body, headers=headers, timeout=limits) as answer:
-            yield answer
+            try:
+                yield answer
+            finally:
+                hang_up(answer)
 
     async def _pass_events(
         self, request: web.Request, call: Call, answer: aiohttp.ClientResponse

@@ -1,10 +1,16 @@
 """The operator's client, informer and lease on a real API server."""
 
 import asyncio
+import gc
+import socket
+import ssl
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +23,7 @@ from distilljob_operator.informer import Informer
 from distilljob_operator.lease import Lease, LeaseLost
 from rig.api import CONFIG_MAPS, NAMESPACES
 from rig.cluster import Cluster
+from rig.control_plane import ControlPlane
 
 JOB = {"distilljob.dev/job": "one"}
 
@@ -87,6 +94,40 @@ async def test_a_watch_follows_one_object_alone(client, maps):
     async with client.watch(maps, page["metadata"]["resourceVersion"], name="a") as events:
         first = await anext(events)
     assert first["object"]["metadata"]["name"] == "a"
+
+
+@pytest.fixture
+def taciturn(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Path]:
+    """Give the kubeconfig of a server that tells of one bookmark, and then never says anything, not even goodbye."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(control_plane.keys.path("apiserver.crt"), control_plane.keys.path("apiserver.key"))
+    event = b'{"type": "BOOKMARK", "object": {}}\n'
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(event), event)
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as thread:
+
+        def tell() -> ssl.SSLSocket:
+            connection = context.wrap_socket(listening.accept()[0], server_side=True)
+            connection.recv(1 << 16)
+            connection.sendall(answer)
+            return connection
+
+        telling = thread.submit(tell)
+        kubeconfig, own = tmp_path / "kubeconfig", f"127.0.0.1:{listening.getsockname()[1]}"
+        kubeconfig.write_text(control_plane.kubeconfig().read_text().replace(f"127.0.0.1:{control_plane.port}", own))
+        yield kubeconfig
+        telling.result(10).close()
+
+
+def test_a_watch_that_is_left_leaves_no_connection_behind(taciturn):
+    async def leave() -> None:
+        async with connect(taciturn) as to, access.Api(to).watch("/api/v1/namespaces", "") as events:
+            await anext(events)
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        asyncio.run(leave())
+        gc.collect()
+    assert [str(warning.message) for warning in told if warning.category is ResourceWarning] == []
 
 
 async def test_a_client_is_known_by_its_name_and_knows_its_namespace(control_plane, maps, api, namespace, tmp_path):

@@ -194,7 +194,7 @@ def log_path(cluster: Cluster, speaker: Speaker, pod: str, *, follow: bool) -> s
 async def _lines(cluster: Cluster, speaker: Speaker, attempt: Attempt, *, follow: bool) -> AsyncIterator[bytes]:
     path = log_path(cluster, speaker, attempt.name, follow=follow)
     limits = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS)
-    async with await cluster.connection.request("GET", path, {"Accept": "*/*"}, None, limits) as response:
+    async with cluster.connection.request("GET", path, {"Accept": "*/*"}, None, limits) as response:
         if response.status >= 400:
             raise _no_log(speaker, attempt, await read_error(response))
         torn = b""

@@ -97,7 +97,7 @@ class ThroughApiServer:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
         with unreadable(pod + path):
             headers = {"Accept": "*/*"}
-            async with await self._connection.request("GET", pod + path, headers, None, timeout) as response:
+            async with self._connection.request("GET", pod + path, headers, None, timeout) as response:
                 return await read_body(response, pod + path, maximum_bytes)
 
 

@@ -47,6 +47,8 @@ class Found:
     table: RoundTable | None = None
     message: str = ""
     """Why there is no table."""
+    clock: float | None = None
+    """The aggregator's, where samples are said to be of this moment: then it has moved since the last look."""
 
 
 class Source(Protocol):
@@ -82,6 +84,8 @@ class Look:
     """None = unreadable."""
     message: str = ""
     """Why the table is unreadable."""
+    clock: float | None = None
+    """The aggregator's, as last found."""
 
     def progress_at(self, now_seconds: float) -> Progress:
         """Give the progress as it is to be judged now."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from distilljob_core.progress import read_progress, read_samples, scrape_failed
+from distilljob_core.progress import CLOCK, read_progress, read_samples, scrape_failed
 from distilljob_operator.progress.fetch import Fetch, read_table
 from distilljob_operator.progress.look import Found, Target, Unreadable
 
@@ -33,4 +33,6 @@ class Scrape:
             metrics = await self._fetch(target, "/metrics", MAXIMUM_METRICS_BYTES)
         except Unreadable as error:
             return Found(scrape_failed(str(error)), table=table)
-        return Found(read_progress(read_samples(metrics.decode(errors="replace"))), table=table)
+        samples = read_samples(metrics.decode(errors="replace"))
+        clock = next((value for name, _, value in samples if name == CLOCK), None)
+        return Found(read_progress(samples), table=table, clock=clock)

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -111,31 +112,33 @@ class Api:
         seen: Objects = []
         try:
             async with asyncio.timeout(limit_seconds):
-                async for seen in self._states(path(resource, namespace), query):
-                    if condition(seen):
-                        return seen
+                async with aclosing(self._states(path(resource, namespace), query)) as states:
+                    async for seen in states:
+                        if condition(seen):
+                            return seen
         except TimeoutError:
             text = json.dumps([_shown(item) for item in seen], indent=1)
             raise AssertionError(f"after {limit_seconds} s the {resource} are still\n{text}") from None
         raise AssertionError("a watch without end has ended")
 
-    async def _states(self, where: str, query: Mapping[str, str]) -> AsyncIterator[Objects]:
+    async def _states(self, where: str, query: Mapping[str, str]) -> AsyncGenerator[Objects, None]:
         """Yield all objects as they are now, and again after every change; list again when a watch breaks."""
         while True:
             listed = await self.request("GET", where, query=query)
             objects = {item["metadata"]["uid"]: item for item in listed["items"]}
             yield _in_order(objects)
             watch = {**query, "watch": "true", "resourceVersion": listed["metadata"]["resourceVersion"]}
-            async for event in self._events(where, watch):
-                item = event["object"]
-                if event["type"] == "ERROR":
-                    break
-                objects[item["metadata"]["uid"]] = item
-                if event["type"] == "DELETED":
-                    del objects[item["metadata"]["uid"]]
-                yield _in_order(objects)
+            async with aclosing(self._events(where, watch)) as events:
+                async for event in events:
+                    item = event["object"]
+                    if event["type"] == "ERROR":
+                        break
+                    objects[item["metadata"]["uid"]] = item
+                    if event["type"] == "DELETED":
+                        del objects[item["metadata"]["uid"]]
+                    yield _in_order(objects)
 
-    async def _events(self, where: str, query: Mapping[str, str]) -> AsyncIterator[Object]:
+    async def _events(self, where: str, query: Mapping[str, str]) -> AsyncGenerator[Object, None]:
         response = await self._send("GET", where, None, query, "application/json")
         try:
             while line := await response.content.readline():
@@ -143,7 +146,7 @@ class Api:
         except aiohttp.ClientError:
             return
         finally:
-            response.close()
+            hang_up(response)
 
     async def request(
         self,
@@ -174,6 +177,13 @@ class Api:
             text = (await answer.read()).decode()
             raise ApiException.from_response(http_resp=answer, body=text, data=None)
         return answer.response
+
+
+def hang_up(response: aiohttp.ClientResponse) -> None:
+    """Close the connection of a watch now: TLS's goodbye would outlive the test's event loop."""
+    if response.connection is not None and response.connection.transport is not None:
+        response.connection.transport.abort()
+    response.close()
 
 
 def path(resource: str, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:

@@ -196,3 +196,45 @@ async def test_an_aggregator_that_moved_is_looked_at_at_once(start_aggregator, s
         polled.poller.watch(target(aggregator))
         look, _ = await polled.until(lambda look: True)
         assert look.table is not None
+
+
+async def test_progress_alone_is_told_to_nobody_and_news_at_once(start_aggregator, spec, make_student, direct, target):
+    aggregator = start_aggregator(spec("a"))
+    student = make_student(aggregator, "a")
+    student.join()
+    student.client.heartbeat(HEARD)
+    async with Polled(Scrape(direct(aggregator), 0.1), target(aggregator), 0.1) as polled:
+        first, _ = await polled.until(lambda look: True)
+        for step in range(6, 30):
+            student.client.heartbeat(Report(StudentPhase.INDEPENDENT, cycle=1, step=step, progress=step))
+            await asyncio.sleep(0.05)
+        latest = polled.poller.latest(polled.target.key)
+        assert (first.table.students[0].step, polled.looks.qsize()) == (5, 0)
+        assert latest.table.students[0].step > 5, "looked at all the same"
+        student.client.heartbeat(Report(StudentPhase.CHECKPOINTING, cycle=1, step=30, progress=30))
+        look, _ = await polled.until(lambda look: True)
+        assert look.table.students[0].phase is StudentPhase.CHECKPOINTING
+
+
+async def test_a_page_that_comes_again_and_again_is_stale_after_two_polls(
+    start_aggregator, spec, make_student, direct, target
+):
+    aggregator = start_aggregator(spec("a"))
+    make_student(aggregator, "a").join()
+    ask, where = direct(aggregator), target(aggregator)
+    pages = {path: await ask(where, path, 1 << 20) for path in ("/v1/status", "/metrics")}
+    asked = []
+
+    async def cached(_target, path, _maximum_bytes):
+        asked.append(path)
+        return pages[path]
+
+    async with Polled(Scrape(cached, 0.5), where, 0.5) as polled:
+        fresh, _ = await polled.until(lambda look: True)
+        stale, _ = await polled.until(lambda look: look.progress.sight is not Sight.VALUE)
+        assert (fresh.progress.sight, stale.progress.reason) == (Sight.VALUE, SightReason.SCRAPE_STALE)
+        assert asked.count("/metrics") <= 3
+        assert "the same page came again" in stale.progress.message
+        assert polled.errors[:1] == ["Scrape"]
+        pages["/metrics"] = await ask(where, "/metrics", 1 << 20)
+        await polled.until(lambda look: look.progress.sight is Sight.VALUE)
