@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -346,3 +348,26 @@ def test_the_last_words_go_where_kubernetes_looks_for_them(tmp_path, monkeypatch
     monkeypatch.setattr(main, "TERMINATION_LOG", tmp_path / "log")
     main._leave_word(ExitCode.SPEC, "SpecError: why")
     assert (tmp_path / "log").read_text() == '{"exitCode":80,"message":"SpecError: why","summary":null}'
+
+
+_LAST_CALL = """
+import os, signal, weakref
+from distilljob_trainer.leaving import leave_at_once_on_signals
+
+class Module: ...
+
+def on_gone(_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range(1000): pass
+
+leave_at_once_on_signals()
+module = Module()
+gone = weakref.ref(module, on_gone)
+del module
+print("still here")
+"""
+
+
+def test_a_signal_ends_an_attempt_even_where_exceptions_are_swallowed(uncovered):
+    done = subprocess.run([sys.executable, "-c", _LAST_CALL], env=uncovered, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (143, b"")

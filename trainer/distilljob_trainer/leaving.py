@@ -51,8 +51,11 @@ class Leaving:
 
 
 def leave_at_once_on_signals() -> None:
-    """End on SIGTERM and SIGINT with code 143, all stacks on stderr: there is nothing to save yet."""
-    _handle(lambda: sys.exit(ExitCode.TERMINATED))
+    """End on SIGTERM and SIGINT with code 143, all stacks on stderr: there is nothing to save yet.
+
+    An exception would not do: where Python calls back, as it does all the time while it imports, it is swallowed.
+    """
+    _handle(lambda: os._exit(ExitCode.TERMINATED))
 
 
 def leave_in_order_on_signals(leaving: Leaving) -> None:
