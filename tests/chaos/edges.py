@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from faults import Landing
-from job import STUDENTS
+from job import STEPS_PER_EPOCH, STUDENTS
 from processes import AGGREGATOR, RUNNER, lives
 from run import ANY_CODE, Run, Settings
 
@@ -33,7 +33,12 @@ def pairs() -> Iterator[tuple[str, str]]:
 
 def edge_run(folder: Path, watched: str, target: str) -> Run:
     """Prepare a run in which `target` dies at all of `watched`'s edges."""
-    variables = {"CHAOS_EDGES": str(folder.with_suffix(".edges")), "CHAOS_WATCHED": watched, "CHAOS_TARGET": target}
+    variables = {
+        "CHAOS_EDGES": str(folder.with_suffix(".edges")),
+        "CHAOS_WATCHED": watched,
+        "CHAOS_TARGET": target,
+        "CHAOS_STEPS_PER_EPOCH": str(STEPS_PER_EPOCH),
+    }
     run = Run(folder, variables, SETTINGS)
     run.excuses.append(ANY_CODE)
     run.maximum_starts = MAXIMUM_STARTS

@@ -66,16 +66,24 @@ def follow(write: Callable[..., None], place: dict[str, Any], on_edge: Callable[
 
 
 def edge_killer(student: str) -> Callable[[str], None]:
-    """Give what kills the process in CHAOS_TARGET the first time that the student in CHAOS_WATCHED is at an edge."""
+    """Give what kills the process in CHAOS_TARGET the first time that the student in CHAOS_WATCHED is at an edge.
+
+    Edges of the same epoch are the same: students that lose their runner save where they are, and so begin anywhere.
+    """
     path = os.environ.get("CHAOS_EDGES")
     if path is None or os.environ["CHAOS_WATCHED"] != student:
         return lambda edge: None
     target, runner = os.environ["CHAOS_TARGET"], os.getppid()
+    steps_per_epoch = int(os.environ["CHAOS_STEPS_PER_EPOCH"])
+
+    def by_epoch(edge: str) -> tuple[str, int]:
+        where, _, step = edge.strip().rpartition(" ")
+        return where, int(step) // steps_per_epoch
 
     def kill_once(edge: str) -> None:
         with open(path, "a+") as file:
             file.seek(0)
-            if edge in (line.partition(": ")[2].rstrip("\n") for line in file):
+            if by_epoch(edge) in [by_epoch(line.partition(": ")[2]) for line in file]:
                 return
             victim = None
             while victim is None and os.getppid() == runner:  # whoever adopts an orphan is none of our processes
