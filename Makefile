@@ -59,11 +59,11 @@ control-plane: setup ## a real Kubernetes control plane with fake nodes, until C
 	PYTHONPATH=tests/cluster $(BIN)/python -m rig $(if $(NODES),--nodes $(NODES))
 
 bench-operator: setup ## the operator beside a bare client and JobSet; JOBS=1000 RUNS=3 QUICK=1 CONTESTANTS=floor,distilljob
-	@PYTHONPATH=benchmarks:tests/cluster $(BIN)/python -m bench_operator $(if $(JOBS),--jobs $(JOBS)) \
+	@PYTHONPATH=benchmarks:tests/cluster:tests/forks $(BIN)/python -m bench_operator $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(RUNS),--runs $(RUNS)) $(if $(QUICK),--quick) $(if $(CONTESTANTS),--contestants $(CONTESTANTS))
 
 situations: setup ## capture what a user sees of a job in six situations, on a real control plane
-	PYTHONPATH=tests/cluster $(BIN)/python tests/cluster/situations.py > $(VENV)/situations.md
+	PYTHONPATH=tests/cluster:tests/forks $(BIN)/python tests/cluster/situations.py > $(VENV)/situations.md
 	mv $(VENV)/situations.md docs/explanation/situations.md
 
 lock: setup ## pin again what pyproject.toml asks for

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,6 +21,7 @@ from distilljob.errors import BadInput, NotFound
 from fault_proxy import FaultProxy, of, watches
 from harness.jobs import distilljob
 from rig.api import DISTILLJOBS, Api, Object
+from rig.build import program
 from rig.cluster import Cluster
 
 LIMIT_SECONDS = 120.0
@@ -428,3 +430,20 @@ async def test_the_shell_completes_jobs_and_their_processes(control_plane, crd, 
     assert await asyncio.to_thread(complete.job_names, place) == ["one", "two"]
     assert await asyncio.to_thread(complete.process_names, "two", place) == ["a", "b", "aggregator"]
     assert await asyncio.to_thread(complete.process_names, "three", place) == []
+
+
+async def test_kubectl_completes_the_plugins_commands_and_jobs(control_plane, crd, api, namespace, tmp_path):
+    await api.create(DISTILLJOBS, distilljob("group"), namespace)
+    scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {"PATH": scripts, "HOME": str(tmp_path), "KUBECONFIG": str(control_plane.kubeconfig())}
+
+    async def completed(*words: str) -> list[str]:
+        argv = [str(program("kubectl")), "__complete", "distill", *words]
+        kubectl = await asyncio.create_subprocess_exec(
+            *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment
+        )
+        return (await ended(kubectl)).out.splitlines()
+
+    assert await completed("su") == ["submit", "suspend", ":4"]
+    assert await completed("wait", f"--namespace={namespace}", "g") == ["group", ":4"]
+    assert await completed("render", "") == [":0"], "files"

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -22,7 +20,9 @@ from distilljob_core.rpc.client import AggregatorClient
 from distilljob_core.softlabels.codecs import codec
 from distilljob_core.softlabels.frames import Split
 from distilljob_core.softlabels.grid import renormalize
+from forks import Forked, servants
 
+AGGREGATOR = "distilljob_aggregator.main"
 UID = "11111111-2222-3333-4444-555555555555"
 
 
@@ -41,7 +41,7 @@ class Aggregator:
         }
         (folder / "job.json").write_text(json.dumps(job))
         self.env = {**os.environ, **env, "DISTILLJOB_SPEC_FILE": str(folder / "job.json"), "DISTILLJOB_NAME": "test"}
-        self.process: subprocess.Popen | None = None
+        self.process: Forked | None = None
 
     @property
     def address(self) -> str:
@@ -49,14 +49,13 @@ class Aggregator:
 
     def start(self, *more: str) -> None:
         if self.process is not None and self.process.poll() is not None:
-            self.process.stdin.close()
+            self.process.close()
         for name in ("grpc.address", "http.address"):
             (self.state / name).unlink(missing_ok=True)
-        argv = [sys.executable, "-c", "import sys; from distilljob_aggregator.main import main; sys.exit(main())"]
-        argv += [f"--state={self.state}", f"--results={self.results}", f"--control={self.control}"]
-        argv += ["--bind=127.0.0.1", "--grpc-port=0", "--http-port=0", *more]
+        arguments = [f"--state={self.state}", f"--results={self.results}", f"--control={self.control}"]
+        arguments += ["--bind=127.0.0.1", "--grpc-port=0", "--http-port=0", *more]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(argv, env=self.env, stderr=log, stdin=subprocess.PIPE)
+            self.process = servants().start(AGGREGATOR, arguments, self.env, stdout=log.fileno(), stderr=log.fileno())
         self.until(lambda: (self.state / "http.address").exists())
 
     def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -77,7 +76,9 @@ class Aggregator:
         assert self.process is not None
         self.process.send_signal(number)
         self.process.stdin.close()
-        return self.process.wait(30)
+        code = self.process.wait(30)
+        self.process.close()
+        return code
 
     def http(self, path: str) -> str:
         address = (self.state / "http.address").read_text().strip()

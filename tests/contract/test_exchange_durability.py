@@ -3,11 +3,12 @@
 import os
 import resource
 import shutil
-import signal
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -163,15 +164,15 @@ def test_a_second_aggregator_is_refused_and_the_first_goes_on(start_aggregator, 
     aggregator = start_aggregator(spec("a"))
     student = joined(make_student, aggregator, "a")["a"]
     before = {path.name: path.read_bytes() for path in aggregator.state.iterdir() if path.is_file()}
-    argv = ["distilljob-aggregator", f"--state={aggregator.state}", f"--results={aggregator.results}"]
-    argv = [*aggregator.process.args[:3], *argv[1:], "--bind=127.0.0.1", "--grpc-port=0", "--http-port=0"]
+    program = Path(sys.executable).with_name("distilljob-aggregator")
+    argv = [program, f"--state={aggregator.state}", "--bind=127.0.0.1", "--grpc-port=0", "--http-port=0"]
+    argv += [f"--results={aggregator.results}"]
     second = subprocess.run(argv, env=aggregator.env, capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 1
     assert f"{aggregator.state} is in use by process {aggregator.process.pid}; stop it" in second.stderr
     assert {path.name: path.read_bytes() for path in aggregator.state.iterdir() if path.is_file()} == before
     student.upload(TRAIN)
-    aggregator.process.send_signal(signal.SIGKILL)
-    aggregator.process.wait(30)
+    aggregator.kill()
     aggregator.start()
     record = student.wait(TRAIN)
     assert student.teacher(TRAIN).tobytes() == reference(record, {"a": student}).tobytes()

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 NUM_BYTES = 256
+PATIENCE_SECONDS = 30.0
+"""An aggregator that was killed is back by then, unless the runner has given it up."""
 
 
 def install(folder: str) -> None:
@@ -85,8 +87,9 @@ def edge_killer(student: str) -> Callable[[str], None]:
             file.seek(0)
             if by_epoch(edge) in [by_epoch(line.partition(": ")[2]) for line in file]:
                 return
-            victim = None
-            while victim is None and os.getppid() == runner:  # whoever adopts an orphan is none of our processes
+            victim, until_seconds = None, time.monotonic() + PATIENCE_SECONDS
+            # Whoever adopts an orphan is none of our processes.
+            while victim is None and os.getppid() == runner and time.monotonic() < until_seconds:
                 victim = runner if target == "runner" else child_of(runner, target)
                 time.sleep(0 if victim else 0.05)  # it is being started again
             if victim is None:

@@ -5,7 +5,6 @@ Between operator and aggregators stands a small HTTP server that can lie: answer
 
 import asyncio
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +13,10 @@ import aiohttp
 from aiohttp import web
 
 from distilljob_core import names
+from forks import Forked, servants
 from rig.api import CONFIG_MAPS, Api
 
+AGGREGATOR = "distilljob_aggregator.main"
 LIMIT_SECONDS = 60.0
 Change = Callable[[str, str], str]
 """Given path and text of a page, what is answered instead."""
@@ -28,7 +29,7 @@ class Aggregator:
         self.folder = folder
         self.state = folder / "state"
         self.job = job
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Forked | None = None
 
     @property
     def address(self) -> str:
@@ -44,22 +45,17 @@ class Aggregator:
         """Start the process, and wait until it answers."""
         for name in ("grpc.address", "http.address"):
             (self.state / name).unlink(missing_ok=True)
-        argv = [sys.executable, "-c", "import sys; from distilljob_aggregator.main import main; sys.exit(main())"]
-        argv += [f"--state={self.state}", f"--results={self.folder / 'results'}"]
-        argv += [f"--control={self.folder / names.CONTROL_FILE_NAME}", "--bind=127.0.0.1", "--grpc-port=0"]
+        arguments = [f"--state={self.state}", f"--results={self.folder / 'results'}"]
+        arguments += [f"--control={self.folder / names.CONTROL_FILE_NAME}", "--bind=127.0.0.1", "--grpc-port=0"]
+        arguments += ["--http-port=0", "--exit-with-parent"]
         environment = {names.ENV_SPEC_FILE: str(self.folder / names.SPEC_FILE_NAME), names.ENV_NAME: self.job}
         with (self.folder / "log").open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *argv,
-                "--http-port=0",
-                "--exit-with-parent",
-                env={**os.environ, **environment},
-                stderr=log,
-                stdin=asyncio.subprocess.PIPE,
+            self._process = servants().start(
+                AGGREGATOR, arguments, {**os.environ, **environment}, stdout=log.fileno(), stderr=log.fileno()
             )
         async with asyncio.timeout(LIMIT_SECONDS):
             while not (self.state / "http.address").exists():
-                assert self._process.returncode is None, (self.folder / "log").read_text()
+                assert self._process.poll() is None, (self.folder / "log").read_text()
                 await asyncio.sleep(0.02)
 
     @property
@@ -70,9 +66,8 @@ class Aggregator:
 
     async def kill(self) -> None:
         """SIGKILL."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
+        if self._process is not None:
+            self._process.close()
 
 
 class Aggregators:

@@ -1,6 +1,6 @@
 """The operator with other patience: its own program, with some of its constants set to what a test can wait for.
 
-`python hasty_operator.py '{"call_seconds": 1.5}' run ...`; which constants there are, and what is left, stands below.
+Its first argument is `{"call_seconds": 1.5}`; which constants there are, and what is left, stands below.
 """
 
 import json
@@ -9,7 +9,7 @@ from functools import partial
 
 from distilljob_operator import app, informer, lease, observe, reconcile
 from distilljob_operator.api import Api, TimeLimits
-from distilljob_operator.main import main
+from distilljob_operator.main import main as run
 
 LIMITS = ("call_seconds", "silence_seconds")
 CONSTANTS = {
@@ -33,6 +33,7 @@ def be_hasty(patience: dict[str, float]) -> None:
         setattr(module, constant, seconds)
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Run the operator so."""
     be_hasty(json.loads(sys.argv.pop(1)))
-    sys.exit(main())
+    return run()

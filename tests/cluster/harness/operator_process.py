@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,10 @@ from typing import Any
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from forks import Forked, servants
+
 LIMIT_SECONDS = 240.0
-PROGRAM = ("-m", "distilljob_operator.main")
-DYING = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
-"""
-"""Ends with the process that started it. No code runs between fork and exec: gRPC's threads would not survive it."""
+PROGRAM = ("distilljob_operator.main",)
 
 
 class OperatorProcess:
@@ -31,18 +25,19 @@ class OperatorProcess:
         namespace: what it serves; None = everything.
         folder: gets its log.
         flags: further flags; later ones win.
-        program: what Python runs.
+        program: the module that is run, and what it is told first.
     """
 
     def __init__(
         self, kubeconfig: Path, namespace: str | None, folder: Path, *flags: str, program: Sequence[str] = PROGRAM
     ) -> None:
         self.log = folder / "operator.log"
-        self._argv = [sys.executable, "-c", DYING, str(os.getpid()), *program, "run", f"--kubeconfig={kubeconfig}"]
-        self._argv += [f"--namespace={namespace}"] if namespace else []
-        self._argv += ["--no-lease", "--http-bind=127.0.0.1", "--http-port=0"]
-        self._argv += ["--log-format=Json", "--poll-seconds=1", *flags]
-        self._process: asyncio.subprocess.Process | None = None
+        self._module, *told = program
+        self._arguments = [*told, "run", f"--kubeconfig={kubeconfig}"]
+        self._arguments += [f"--namespace={namespace}"] if namespace else []
+        self._arguments += ["--no-lease", "--http-bind=127.0.0.1", "--http-port=0"]
+        self._arguments += ["--log-format=Json", "--poll-seconds=1", *flags]
+        self._process: Forked | None = None
         self._begins_at = 0
 
     @property
@@ -54,16 +49,14 @@ class OperatorProcess:
     async def start(self, environment: Mapping[str, str] | None = None) -> None:
         """Start it, and wait until it is at work."""
         self._begins_at = self.log.stat().st_size if self.log.exists() else 0
+        own = {**os.environ, **(environment or {})}
         with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._argv,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **(environment or {})},
+            self._process = servants().start(
+                self._module, self._arguments, own, stdout=log.fileno(), stderr=log.fileno()
             )
         async with asyncio.timeout(LIMIT_SECONDS):
             while not self.events("at work"):
-                assert self._process.returncode is None, self.log.read_text()
+                assert self._process.poll() is None, self.log.read_text()
                 await asyncio.sleep(0.05)
 
     def events(self, text: str) -> list[dict[str, Any]]:
@@ -81,8 +74,9 @@ class OperatorProcess:
     async def wait(self) -> int:
         """Wait for its end; its exit code, negative for a signal."""
         assert self._process is not None
-        async with asyncio.timeout(LIMIT_SECONDS):
-            return await self._process.wait()
+        code = await asyncio.to_thread(self._process.wait, LIMIT_SECONDS)
+        self._process.close()
+        return code
 
     async def kill(self) -> None:
         """SIGKILL."""
@@ -92,8 +86,7 @@ class OperatorProcess:
     async def stop(self) -> int:
         """SIGTERM; its exit code."""
         assert self._process is not None
-        if self._process.returncode is None:
-            self.send(signal.SIGTERM)
+        self.send(signal.SIGTERM)
         return await self.wait()
 
     async def page(self, path: str) -> tuple[int, str]:
@@ -112,4 +105,4 @@ class OperatorProcess:
 
 def hasty(**patience: float) -> tuple[str, str]:
     """Name the program that has other patience than the operator, and is it otherwise; see hasty_operator.py."""
-    return str(Path(__file__).with_name("hasty_operator.py")), json.dumps(patience)
+    return "harness.hasty_operator", json.dumps(patience)

@@ -4,21 +4,20 @@ import hashlib
 import json
 import os
 import queue
-import signal
-import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from select import select
-from typing import BinaryIO, Protocol, TextIO
+from typing import BinaryIO
 
 from distilljob_core.exit_codes import ExitCode
 from distilljob_core.spec.base import merge
+from forks import Forked, trainers
 
 BIN = Path(sys.executable).parent
+TRAINER = "distilljob_trainer.main"
 LIMIT_SECONDS = 120
 
 SMALL = {
@@ -35,78 +34,12 @@ ALONE = SMALL["students"][1:]
 TRIO = [*SMALL["students"], {"name": "cnn", "gpus": 0, "model": {"name": "cnn_small"}}]
 
 Line = dict[str, object]
+Child = subprocess.Popen[str] | Forked
 
 
 def said(event: str, **fields: object) -> Callable[[Line], bool]:
     """Recognize a line of the log."""
     return lambda line: line["event"] == event and all(line.get(key) == value for key, value in fields.items())
-
-
-class Child(Protocol):
-    """What `subprocess.Popen` and `Forked` both are."""
-
-    pid: int
-    stdin: TextIO
-    stdout: TextIO
-
-    def send_signal(self, number: int) -> None: ...
-
-    def kill(self) -> None: ...
-
-    def wait(self, timeout: float | None = None) -> int: ...
-
-
-class Forked:
-    """A process that `forks.py` made."""
-
-    def __init__(self, stdin: TextIO, stdout: TextIO, told: TextIO) -> None:
-        self.stdin, self.stdout, self._told = stdin, stdout, told
-        self.pid = int(told.readline())
-        self._exit_code: int | None = None
-
-    def send_signal(self, number: int) -> None:
-        """Send one, unless it has ended."""
-        if self._exit_code is None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Give the exit code, or the signal that ended it as a negative number."""
-        if self._exit_code is None:
-            if not select([self._told], [], [], timeout)[0]:
-                raise TimeoutError(f"process {self.pid} lives on")
-            self._exit_code = int(self._told.readline())
-            self._told.close()
-        return self._exit_code
-
-
-class Forks:
-    """The process that trainers are forked out of."""
-
-    def __init__(self) -> None:
-        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            command = [sys.executable, str(Path(__file__).with_name("forks.py")), str(theirs.fileno())]
-            self._server = subprocess.Popen(
-                command, env=os.environ | {"OMP_NUM_THREADS": "1"}, pass_fds=[theirs.fileno()]
-            )
-
-    def start(self, arguments: Sequence[str], environment: Mapping[str, str], stderr: BinaryIO) -> Forked:
-        """Start a trainer."""
-        (stdin, our_stdin), (our_stdout, stdout), (our_told, told) = os.pipe(), os.pipe(), os.pipe()
-        message = json.dumps({"arguments": list(arguments), "environment": dict(environment)}).encode()
-        socket.send_fds(self._requests, [message], [stdin, stdout, stderr.fileno(), told])
-        for descriptor in (stdin, stdout, told):
-            os.close(descriptor)
-        return Forked(open(our_stdin, "w"), open(our_stdout), open(our_told, buffering=1))
-
-    def close(self) -> None:
-        """No more of them."""
-        self._requests.close()
-        self._server.wait()
 
 
 class Process:
@@ -162,14 +95,14 @@ class Job:
     Args:
         folder: of all that it leaves.
         changes: laid over the small job.
-        forks: starts attempts without the seconds that importing torch costs; None: they start as users start them.
         stack: ends its processes.
+        forked: attempts start without the seconds that importing torch costs; else as users start them.
     """
 
-    def __init__(self, folder: Path, changes: dict[str, object], forks: Forks | None, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, changes: dict[str, object], stack: ExitStack, *, forked: bool = True) -> None:
         self.folder = folder
         self.folder.mkdir()
-        self._forks = forks
+        self._forked = forked
         self._stack = stack
         self.spec = merge(SMALL, changes)
         self.tree = {
@@ -201,10 +134,10 @@ class Job:
         arguments, environment = [*folders, *options, *self._LISTEN], self._variables() | own
         errors = self.folder / f"{student}-{self.attempts[student]}.stderr"
         with errors.open("wb") as stderr:
-            if self._forks is None:
-                child: Child = self._program([str(BIN / "distilljob-trainer"), *arguments], environment, stderr)
+            if self._forked:
+                child: Child = trainers().start(TRAINER, arguments, environment, stderr=stderr.fileno())
             else:
-                child = self._forks.start(arguments, environment, stderr)
+                child = self._program([str(BIN / "distilljob-trainer"), *arguments], environment, stderr)
         return self._opened(child, errors)
 
     def describe(self, student: str) -> tuple[list[str], dict[str, str]]:

@@ -47,7 +47,7 @@ def make(num_classes):
             id="diverged",
         ),
         pytest.param(
-            {"students": [{"name": "x", "gpus": 0, "model": {"name": "torn:make"}}], "forks": None},
+            {"students": [{"name": "x", "gpus": 0, "model": {"name": "torn:make"}}], "forked": False},
             (),
             ExitCode.SPEC,
             "model 'torn:make' with options {'num_classes': 10} raised ValueError: no layer conv9; there are: conv1",

@@ -70,7 +70,7 @@ def test_kills_leave_no_trace_with_adamw_cosine_a_moving_average_and_two_threads
 
 def test_a_full_disk_costs_an_attempt_and_nothing_else(job, monkeypatch):
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # its file would find the disk full too
-    whole, full = job("whole", students=ALONE), job("full", students=ALONE, forks=None)
+    whole, full = job("whole", students=ALONE), job("full", students=ALONE, forked=False)
     whole.run()
     process = full.start("bn")
     process.until(said("checkpoint", stage="Exchange"))

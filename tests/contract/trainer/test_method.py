@@ -31,7 +31,7 @@ from distilljob_trainer.teacher import Classroom
 
 def test_three_architectures_reach_95_percent_on_digits(job):
     digits = job(
-        forks=None,
+        forked=False,
         students=TRIO,
         dataset={"options": {"train_samples": 1000}},
         method={"independentEpochs": 6, "distillEpochs": 10},
