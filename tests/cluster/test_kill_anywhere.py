@@ -26,6 +26,8 @@ NOBODY = "--aggregator-url=http://127.0.0.1:9"
 """No aggregator answers: ends are judged by pods alone."""
 MOST_OF_A_KIND = {"distilljobs/status": 6, "events": 2, "persistentvolumeclaims": 1}
 """Claims are made at once, and how often progress is shown depends on the machine."""
+MOST_DELETIONS = 1
+"""Of a kind: one is asked for again until the watch tells of it."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ def _sites(calls: list[Call]) -> list[Site]:
     for call in calls:
         kind = (call.verb, resource_of(call.path))
         counts[kind] += 1
-        if counts[kind] <= MOST_OF_A_KIND.get(kind[1], len(calls)):
+        most = MOST_DELETIONS if call.verb == "DELETE" else MOST_OF_A_KIND.get(kind[1], len(calls))
+        if counts[kind] <= most:
             sites.append(Site(*kind, counts[kind]))
     return sites
 

@@ -206,6 +206,33 @@ def test_a_lost_order_to_start_is_given_again_at_once_by_a_new_watcher(bench, st
     assert starts(made.decide(2.0)) == [("a", 1), ("b", 1), ("c", 1)]
 
 
+def test_a_new_watcher_waits_for_the_aggregators_word_before_it_gives_a_lost_order_again(bench, starts):
+    """What came of it may have been there and gone: its number is taken then."""
+    made = bench(running=False)
+    made.decide()
+    made.watching_since, made.is_readable = made.now + 1, False
+    assert starts(made.decide(2.0)) == []
+    made.is_readable = True
+    made.view("a", attempt=1, pod_uid="a-1")
+    assert starts(made.decide(1.0)) == [("a", 2), ("b", 1), ("c", 1)]
+
+
+def test_a_new_watcher_does_not_wait_for_ever_for_a_word_of_the_aggregator(bench, starts):
+    made = bench(running=False)
+    made.decide()
+    made.watching_since, made.is_readable = made.now + 1, False
+    assert made.decide(2.0).next_wake_seconds == made.watching_since + 30
+    assert starts(made.decide(29.0)) == [("a", 1), ("b", 1), ("c", 1)]
+
+
+def test_a_lost_order_is_given_again_at_once_where_no_aggregator_is(bench, starts):
+    made = bench(running=False)
+    made.decide()
+    made.watching_since, made.is_readable = made.now + 1, False
+    made.aggregator = AggregatorSeen(exists=False)
+    assert starts(made.decide(2.0)) == [("a", 1), ("b", 1), ("c", 1)]
+
+
 def test_an_order_to_start_that_is_not_obeyed_is_given_again_after_a_while(bench, starts):
     made = bench(running=False)
     assert made.decide().next_wake_seconds == made.now + 30

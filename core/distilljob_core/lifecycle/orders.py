@@ -93,7 +93,19 @@ def recall_unseen(world: World, draft: Draft) -> Draft:
 
 def is_lost(world: World, name: str, student: StudentState) -> bool:
     """Whether an order to start has had its time, and nothing came of it that could be seen."""
-    return _is_unseen(world, name, student) and _is_due(world, student.asked_seconds or 0.0)
+    return _is_unseen(world, name, student) and _is_due(world, _waited_since_seconds(world, student))
+
+
+def _waited_since_seconds(world: World, student: StudentState) -> float:
+    """From when on something must be seen of an order to start.
+
+    What came of an older watcher's order may be gone already. Only the aggregator knows whether it joined, and lets no
+    second pod join under its number, so its word is waited for, and not for ever.
+    """
+    asked_seconds = student.asked_seconds or 0.0
+    if world.seen.table is not None or not world.seen.aggregator.exists:
+        return asked_seconds
+    return max(asked_seconds, min(world.seen.watching_since_seconds, world.now_seconds))
 
 
 def _is_unseen(world: World, name: str, student: StudentState) -> bool:
@@ -112,5 +124,5 @@ def _wakes(world: World, draft: Draft) -> Draft:
         if student.ending:
             draft = draft.wake(student.ending.asked_seconds + REPEAT_SECONDS)
         elif _is_unseen(world, name, student):
-            draft = draft.wake((student.asked_seconds or 0.0) + REPEAT_SECONDS)
+            draft = draft.wake(_waited_since_seconds(world, student) + REPEAT_SECONDS)
     return draft

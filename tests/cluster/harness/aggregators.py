@@ -42,7 +42,8 @@ class Aggregator:
         return f"http://{(self.state / 'http.address').read_text().strip()}"
 
     async def start(self) -> None:
-        """Start the process, and wait until it answers."""
+        """Start the process, once the one before it is gone, and wait until it answers."""
+        await self.kill()
         for name in ("grpc.address", "http.address"):
             (self.state / name).unlink(missing_ok=True)
         arguments = [f"--state={self.state}", f"--results={self.folder / 'results'}"]

@@ -50,6 +50,8 @@ class OperatorProcess:
         """Start it, and wait until it is at work."""
         self._begins_at = self.log.stat().st_size if self.log.exists() else 0
         own = {**os.environ, **(environment or {})}
+        if self._process is not None:
+            self._process.close()
         with self.log.open("ab") as log:
             self._process = servants().start(
                 self._module, self._arguments, own, stdout=log.fileno(), stderr=log.fileno()
