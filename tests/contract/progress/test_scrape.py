@@ -212,8 +212,7 @@ async def test_progress_alone_is_told_to_nobody_and_news_at_once(start_aggregato
         assert (first.table.students[0].step, polled.looks.qsize()) == (5, 0)
         assert latest.table.students[0].step > 5, "looked at all the same"
         student.client.heartbeat(Report(StudentPhase.CHECKPOINTING, cycle=1, step=30, progress=30))
-        look, _ = await polled.until(lambda look: True)
-        assert look.table.students[0].phase is StudentPhase.CHECKPOINTING
+        await polled.until(lambda look: look.table.students[0].phase is StudentPhase.CHECKPOINTING)
 
 
 async def test_a_page_that_comes_again_and_again_is_stale_after_two_polls(

@@ -25,7 +25,6 @@ import os
 import time
 
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -60,6 +59,8 @@ def broken(num_classes):
 
 def uneven(split, root):
     """Another dataset for one of the students."""
+    from sklearn.datasets import load_digits
+
     pixels, labels = load_digits(return_X_y=True)
     scale = 8 if os.environ["DISTILLJOB_STUDENT"] == "cnn" else 16
     inputs = torch.from_numpy(pixels).float().div(scale).reshape(-1, 1, 8, 8)
