@@ -45,7 +45,7 @@ verify: setup ## generated files are up to date
 
 test: setup ## the whole test suite; its last line is the tests' own summary
 	@PYTHONPATH=tests/cluster $(BIN)/python -m rig.build > /dev/null
-	set -o pipefail; OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --cov \
+	set -o pipefail; OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov \
 		--cov-report=term:skip-covered --cov-fail-under=90 | tee $(VENV)/test.log
 	@echo "coverage of the pure modules, in percent:"
 	@$(BIN)/coverage report --format=total --fail-under=100 --include="$$($(BIN)/python tools/pure_modules.py)"

@@ -49,6 +49,8 @@ async def test_a_job_that_moves_is_written_at_intervals_and_one_that_rests_never
     await ended.apply("a")
     await ended.exit("a", 80)
     await ended.until_condition("Failed", "True", "FatalSpec")
+    for group in (rest, ended):
+        await group.until_condition("AggregatorReady", "False", "AggregatorUnavailable")  # their last word
     await behind.apply()
     moving = await behind.play("a")
     await behind.play("b")
