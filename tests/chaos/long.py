@@ -57,6 +57,8 @@ def memory(run: Run) -> dict[str, Any]:
             for at, sizes in run.samples
             if name in sizes and warm_seconds <= at <= last_seconds
         ]
+        if len(points) < 2:
+            raise SystemExit(f"too short to tell of the memory of the {name}: more than 250 cycles are needed")
         hours, mib = [at / 3600 for at, _ in points], [size for _, size in points]
         found[name] = {
             "samples": len(points),
