@@ -1,5 +1,8 @@
 """A job of a few seconds, and one run of it that no test changes."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,21 @@ TINY = {
 }
 
 
+@contextmanager
+def uncovered_trainers() -> Iterator[None]:
+    """Measure this process, not the trainers it starts: they are slower for it, and measured elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("COVERAGE")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _uncovered_trainers() -> Iterator[None]:
+    with uncovered_trainers():
+        yield
+
+
 @pytest.fixture
 def tiny() -> dict[str, Any]:
     """The job."""
@@ -40,4 +58,5 @@ def alone() -> dict[str, Any]:
 def result(tmp_path_factory: pytest.TempPathFactory) -> distilljob.Result:
     """Its result."""
     folder: Path = tmp_path_factory.mktemp("door") / "tiny-0"
-    return distilljob.run(TINY, folder)
+    with uncovered_trainers():
+        return distilljob.run(TINY, folder)

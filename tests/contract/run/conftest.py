@@ -166,12 +166,21 @@ class Run:
 
 Runs = Callable[..., Run]
 
+UNCOVERED = """\
+import os
+
+for name in [name for name in os.environ if name.startswith("COVERAGE")]:
+    del os.environ[name]
+"""
+"""Run when Python has started, and coverage with it: the runner is measured, the trainers below it are elsewhere."""
+
 
 @pytest.fixture
 def distilljob_run(tmp_path: Path) -> Iterator[Runs]:
     """Start `distilljob run` on a small job of digits with `--set` settings and further arguments."""
     (tmp_path / "job.yaml").write_text(JOB)
     (tmp_path / "misbehaving.py").write_text(dedent(MODELS))
+    (tmp_path / "sitecustomize.py").write_text(UNCOVERED)
     runs: list[Run] = []
 
     def begin(
