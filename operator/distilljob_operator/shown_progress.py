@@ -64,20 +64,28 @@ def _estimate(sight: Sight) -> datetime | None:
         return sight.past.estimated_completion_time
     method, stop = sight.job.spec.method, sight.job.spec.stop_after_cycle
     goal = planned_epochs(method.model_copy(update={"cycles": stop or method.cycles}))
-    active = active_seconds(sight.state, sight.now_seconds)
+    idle_seconds = _idle_seconds(sight, views)
+    active = max(0.0, active_seconds(sight.state, sight.now_seconds) - idle_seconds)
     left = [seconds_left(view, goal, active) for view in views]
     known = [seconds for seconds in left if seconds is not None]
     if len(known) < len(views):  # of a restarted aggregator, or before the first epoch
         return sight.past.estimated_completion_time if all(view.ever_joined for view in views) else None
-    return _steady(sight.past.estimated_completion_time, sight.now_seconds, max(known))
+    return _steady(sight.past.estimated_completion_time, sight.now_seconds - idle_seconds, max(known))
 
 
-def _steady(past: datetime | None, now_seconds: float, left_seconds: float) -> datetime:
+def _idle_seconds(sight: Sight, views: list[StudentView]) -> float:
+    """Tell how long nobody has made a step: an estimate is of the last step, or it would recede with every look."""
+    assert sight.table is not None
+    newest = max(view.last_progress_timestamp_seconds for view in views)
+    return max(0.0, sight.table.clock_timestamp_seconds - newest) if newest else 0.0
+
+
+def _steady(past: datetime | None, as_of_seconds: float, left_seconds: float) -> datetime:
     """Keep an estimate that is still as good as the new one, so that a steady pace writes nothing."""
     slack_seconds = max(MINUTE_SECONDS, ETA_SHARE * left_seconds)
-    if past and abs(past.timestamp() - now_seconds - left_seconds) <= slack_seconds:
+    if past and abs(past.timestamp() - as_of_seconds - left_seconds) <= slack_seconds:
         return past
-    return moment(now_seconds + left_seconds, MINUTE_SECONDS)
+    return moment(as_of_seconds + left_seconds, MINUTE_SECONDS)
 
 
 def _result(sight: Sight) -> ShownResult | None:

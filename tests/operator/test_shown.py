@@ -62,11 +62,13 @@ SUMMARY = StudentSummary.model_construct(
 )
 
 
-def table(**views):
+def table(clock_seconds=NOW - 7, **views):
     """Close the first cycle; the students do what is said of them."""
     students = [WORKING.model_copy(update={"name": name} | views.get(name, {})) for name in "abc"]
     close = CloseView(cycle=1, split="train", contributors=["a"], weights=[1], missing=[], last=False)
-    return RoundTable.model_construct(closes=[close], students=students, complete=False)
+    return RoundTable.model_construct(
+        closes=[close], students=students, complete=False, clock_timestamp_seconds=clock_seconds
+    )
 
 
 def condition(type_, status="True", reason=Reason.TRAINING, message=""):
@@ -224,6 +226,14 @@ def test_an_estimate_that_is_still_good_stays_and_a_better_one_replaces_it():
     assert before["estimatedCompletionTime"] == "2027-01-15T11:20:00Z"
     assert after(12_500, before)["estimatedCompletionTime"] == "2027-01-15T11:20:00Z"
     assert after(13_000, before)["estimatedCompletionTime"] == "2027-01-15T11:36:00Z"
+
+
+def test_an_estimate_does_not_recede_while_nobody_makes_a_step():
+    before = show(running(), table())
+    assert "estimatedCompletionTime" in before
+    for waited_seconds in (60, 3_600, 100_000):
+        seen = table(clock_seconds=NOW - 7 + waited_seconds)
+        assert show(running(), seen, now=NOW + waited_seconds, before=before) == before
 
 
 def test_what_the_table_said_stays_while_it_cannot_be_read():
