@@ -22,6 +22,7 @@ PURE: Final = (
     "distilljob_operator.manifests",
     "distilljob_operator.memory",
     "distilljob_operator.observe",
+    "distilljob_operator.pace",
     "distilljob_operator.progress.look",
     "distilljob_operator.progress.news",
     "distilljob_operator.shown",

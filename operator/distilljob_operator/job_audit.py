@@ -116,3 +116,8 @@ def job_paths(namespaces: Collection[str]) -> tuple[str, ...]:
     if not namespaces:
         return (f"/apis/{API_VERSION}/{PLURAL}",)
     return tuple(f"/apis/{API_VERSION}/namespaces/{namespace}/{PLURAL}" for namespace in namespaces)
+
+
+def job_path(key: JobKey) -> str:
+    """Name one DistillJob."""
+    return f"{job_paths([key[0]])[0]}/{key[1]}"

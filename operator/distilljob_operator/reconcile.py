@@ -4,8 +4,7 @@ What is held of a job between wake-ups can all be had again from the job itself,
 a lost race for the status it is.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -13,28 +12,27 @@ from distilljob_core.lifecycle.decide import decide
 from distilljob_core.lifecycle.model import Cause, Decision, JobState, StudentState
 from distilljob_core.lifecycle.seen import Wishes
 from distilljob_core.restart_wishes import read_restart_wishes
-from distilljob_core.round_table import RoundTable
-from distilljob_core.spec.job import API_VERSION, KIND, DistillJob
+from distilljob_core.spec.job import DistillJob
 from distilljob_operator.act import Actor
 from distilljob_operator.app import Tools
 from distilljob_operator.apply import Applier, NameTaken, StillThere
 from distilljob_operator.children import DEPLOYMENTS, JOBS, OTHERS, PODS, JobChildren, labeled, owned
-from distilljob_operator.errors import Conflict, Forbidden, NotFound, Unavailable
+from distilljob_operator.errors import Forbidden
 from distilljob_operator.held import Held
-from distilljob_operator.job_audit import job_paths
+from distilljob_operator.job_audit import job_path
 from distilljob_operator.jobs import JobRecord
 from distilljob_operator.memory import read_state
 from distilljob_operator.no_pod import no_pod_message
 from distilljob_operator.observe import Observation, observe
+from distilljob_operator.pace import Pace
 from distilljob_operator.progress.look import Target
-from distilljob_operator.shown import is_urgent, shown
+from distilljob_operator.status_writer import StatusWriter
 from distilljob_operator.store import JobKey
 from distilljob_operator.wanted import read_wanted
 
-STATUS_SECONDS: Final = 60.0
-"""Progress alone is written at most this often."""
-NEWS_SECONDS: Final = 1.0
-"""News that nothing is done about are written at most this often: a start brings many, and one write tells them all."""
+QUESTIONS_PER_SECOND: Final = 2.0
+"""So often it is asked why a Job makes no pods: the API server goes through all events of the namespace."""
+QUESTIONS_BURST: Final = 10
 TAKEN_SECONDS: Final = 15.0
 """How often a name that somebody else has is tried again."""
 STILL_THERE_SECONDS: Final = 0.5
@@ -48,6 +46,8 @@ class Reconciler:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._held: dict[JobKey, Held] = {}
+        self._statuses = StatusWriter(tools)
+        self._questions: Pace[JobKey] = Pace(QUESTIONS_PER_SECOND, QUESTIONS_BURST)
         applier = Applier(tools.api, tools.watches.absorb)
         self._actor = Actor(applier, tools.settings.images, tools.metrics.replacement_seconds.observe, tools.clock)
 
@@ -69,7 +69,7 @@ class Reconciler:
             return
         held.wanted = await read_wanted(record.body, held.wanted, held.state, tools.api, tools.clock())
         if held.wanted.job is None:
-            await self._remember(record, held)
+            await self._statuses.write(record, held)
             return
         try:
             await self._go_on(record, held, held.wanted.job)
@@ -103,7 +103,7 @@ class Reconciler:
         decision = decide(job.spec, wishes, seen, held.state, now_seconds)
         held.note_failures(seen, decision, now_seconds)
         before = held.state
-        if not await self._remember(record, held, decision, seen.table):
+        if not await self._statuses.write(record, held, decision, seen.table):
             return
         self._tell(record, before, decision)
         if observation.needs_look:
@@ -124,6 +124,8 @@ class Reconciler:
 
     def _let_go(self, key: JobKey) -> None:
         self._tools.poller.forget(key)
+        self._statuses.let_go(key)
+        self._questions.over(key)
         self._held.pop(key, None)
 
     def _children(self, record: JobRecord) -> JobChildren:
@@ -146,65 +148,6 @@ class Reconciler:
         else:
             self._tools.poller.watch(Target(record.key, record.uid))
 
-    async def _remember(
-        self, record: JobRecord, held: Held, decision: Decision | None = None, table: RoundTable | None = None
-    ) -> bool:
-        """Write the status if that is due; false if somebody else was faster, and everything must be read again.
-
-        Args:
-            record: which job.
-            held: what is held of it.
-            decision: what is to be remembered; at once if anything follows from it. None = there is nothing new.
-            table: the aggregator's, for what is shown.
-        """
-        assert held.wanted is not None
-        state = decision.state if decision else held.state
-        now_seconds = self._tools.clock()
-        status = shown(
-            held.wanted.job,
-            state,
-            table,
-            now_seconds,
-            generation=held.wanted.generation,
-            valid=held.valid(now_seconds),
-            before=held.written,
-        )
-        pause_seconds = NEWS_SECONDS if is_urgent(held.written, status) else STATUS_SECONDS
-        is_due = decision is not None and bool(decision.actions or decision.events)
-        due_seconds = now_seconds if is_due else held.written_seconds + pause_seconds
-        if status == held.written:
-            pass
-        elif now_seconds < due_seconds:
-            self._tools.queue.add_at(record.key, due_seconds)
-        elif await self._write(record, held, status, decision):
-            held.written, held.written_seconds = status, now_seconds
-        else:
-            return False
-        held.state = state
-        return True
-
-    async def _write(self, record: JobRecord, held: Held, status: dict[str, Any], decision: Decision | None) -> bool:
-        namespace, name = record.key
-        metadata = {
-            "namespace": namespace,
-            "name": name,
-            "uid": record.uid,
-            "resourceVersion": str(record.resource_version),
-        }
-        body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": status}
-        try:
-            self._tools.jobs.update(await self._tools.api.put(f"{_path(record.key)}/status", body))
-        except NotFound:
-            self._forget(record)
-            return False
-        except (Conflict, Unavailable) as error:
-            held.tried = (status["memory"], decision)
-            if isinstance(error, Unavailable):
-                raise
-            self._tools.queue.add(record.key)
-            return False
-        return True
-
     async def _find_out(self, record: JobRecord, held: Held) -> None:
         """See what became of a write that was refused or not answered.
 
@@ -216,7 +159,7 @@ class Reconciler:
         """
         assert held.tried is not None
         memory, decision = held.tried
-        status = (await self._read_again(record)).get("status") or {}
+        status = (await self._statuses.read_again(record)).get("status") or {}
         held.tried = None
         if status.get("memory") == memory and decision is not None:
             before, held.state, held.written = held.state, decision.state, status
@@ -224,20 +167,6 @@ class Reconciler:
             self._tell(record, before, decision)
         elif status.get("memory") != held.written.get("memory"):
             self._held.pop(record.key, None)  # somebody else decides here, and nothing that is held is worth anything
-
-    async def _read_again(self, record: JobRecord) -> Mapping[str, Any]:
-        """Read a job that may have changed; nothing if it is gone."""
-        try:
-            found = await self._tools.api.get(_path(record.key))
-        except NotFound:
-            self._forget(record)
-            return {}
-        self._tools.jobs.update(found)
-        return found
-
-    def _forget(self, record: JobRecord) -> None:
-        self._tools.jobs.remove(record.key, record.uid)
-        self._let_go(record.key)
 
     def _tell(self, record: JobRecord, before: JobState, decision: Decision) -> None:
         """Tell what was decided, once it is durable."""
@@ -262,23 +191,26 @@ class Reconciler:
     async def _ask_why(self, record: JobRecord, held: Held, observation: Observation) -> None:
         """Find out why Jobs make no pods; whoever reads the status should not have to."""
         unasked = [job for job in observation.no_pod_jobs if job.uid not in held.no_pod_messages]
-        for job in unasked:
-            held.no_pod_messages[job.uid] = await no_pod_message(self._tools.api, job)
-        if unasked:
-            self._tools.queue.add(record.key)
+        if not unasked:
+            self._questions.over(record.key)
+            return
+        turn_seconds = self._questions.turn(record.key, self._tools.clock())
+        if self._tools.clock() < turn_seconds:
+            self._tools.queue.add_at(record.key, turn_seconds)
+            return
+        self._questions.over(record.key)
+        job = unasked[0]
+        held.no_pod_messages[job.uid] = await no_pod_message(self._tools.api, job)
+        self._tools.queue.add(record.key)
 
     async def _expire(self, record: JobRecord, job: DistillJob, state: JobState) -> None:
         """Delete a job whose time after its end is over."""
         expiry_seconds = _expiry_seconds(job, state)
         if expiry_seconds is not None and self._tools.clock() >= expiry_seconds:
-            await self._tools.api.delete(_path(record.key), record.uid)
+            await self._tools.api.delete(job_path(record.key), record.uid)
 
 
 def _expiry_seconds(job: DistillJob, state: JobState) -> float | None:
     if state.outcome is None or job.spec.ttl_seconds_after_finished is None:
         return None
     return state.outcome.time_seconds + job.spec.ttl_seconds_after_finished
-
-
-def _path(key: JobKey) -> str:
-    return f"{job_paths([key[0]])[0]}/{key[1]}"

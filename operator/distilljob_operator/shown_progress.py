@@ -64,20 +64,22 @@ def _estimate(sight: Sight) -> datetime | None:
         return sight.past.estimated_completion_time
     method, stop = sight.job.spec.method, sight.job.spec.stop_after_cycle
     goal = planned_epochs(method.model_copy(update={"cycles": stop or method.cycles}))
-    idle_seconds = _idle_seconds(sight, views)
-    active = max(0.0, active_seconds(sight.state, sight.now_seconds) - idle_seconds)
+    as_of_seconds = _newest_step_seconds(sight, views)
+    active = max(0.0, active_seconds(sight.state, as_of_seconds))
     left = [seconds_left(view, goal, active) for view in views]
     known = [seconds for seconds in left if seconds is not None]
     if len(known) < len(views):  # of a restarted aggregator, or before the first epoch
         return sight.past.estimated_completion_time if all(view.ever_joined for view in views) else None
-    return _steady(sight.past.estimated_completion_time, sight.now_seconds - idle_seconds, max(known))
+    return _steady(sight.past.estimated_completion_time, as_of_seconds, max(known))
 
 
-def _idle_seconds(sight: Sight, views: list[StudentView]) -> float:
-    """Tell how long nobody has made a step: an estimate is of the last step, or it would recede with every look."""
-    assert sight.table is not None
+def _newest_step_seconds(sight: Sight, views: list[StudentView]) -> float:
+    """Tell when a student last made a step: an estimate is of that moment, or it would recede with every look.
+
+    It is on the aggregator's clock, which is not ours; but an error that stays the same moves no estimate.
+    """
     newest = max(view.last_progress_timestamp_seconds for view in views)
-    return max(0.0, sight.table.clock_timestamp_seconds - newest) if newest else 0.0
+    return min(sight.now_seconds, newest) if newest else sight.now_seconds
 
 
 def _steady(past: datetime | None, as_of_seconds: float, left_seconds: float) -> datetime:

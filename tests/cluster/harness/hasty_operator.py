@@ -7,7 +7,7 @@ import json
 import sys
 from functools import partial
 
-from distilljob_operator import app, informer, lease, observe, reconcile
+from distilljob_operator import app, informer, lease, observe, reconcile, status_writer
 from distilljob_operator.api import Api, TimeLimits
 from distilljob_operator.main import main as run
 
@@ -16,7 +16,7 @@ CONSTANTS = {
     "no_pod_seconds": (observe, "NO_POD_SECONDS"),
     "unreachable_seconds": (observe, "UNREACHABLE_SECONDS"),
     "gap_seconds": (informer, "GAP_SECONDS"),
-    "status_seconds": (reconcile, "STATUS_SECONDS"),
+    "status_seconds": (status_writer, "STATUS_SECONDS"),
     "taken_seconds": (reconcile, "TAKEN_SECONDS"),
     "lease_duration_seconds": (lease, "DURATION_SECONDS"),
     "lease_renew_seconds": (lease, "RENEW_SECONDS"),
