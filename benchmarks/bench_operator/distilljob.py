@@ -131,7 +131,7 @@ class Contest:
         """Count what the operator asks for and costs while all students wait, or all work."""
         self.pages.rest(at_rest)
         if at_rest:
-            await asyncio.sleep(2 * self.options.poll_seconds)
+            await asyncio.sleep(self.options.rest_seconds)
         jobs, seconds = self.options.jobs + self.options.singles, self.options.window_seconds
         self.audit.since_last()
         before = usage(self.operator.pid)

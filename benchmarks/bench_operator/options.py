@@ -26,6 +26,8 @@ class Options:
     spread_seconds: float = 60.0
     window_seconds: float = 60.0
     """How long requests are counted at rest, and while moving."""
+    rest_seconds: float = 80.0
+    """How long after the last step that begins: it is read at a poll and told within a minute, and then all is."""
     poll_seconds: float = 10.0
     hang_seconds: int = 20
     hangs: int = 5
@@ -56,6 +58,7 @@ def quick(jobs: int, contestants: tuple[str, ...]) -> Options:
         spread_crashes=5,
         spread_seconds=1.0,
         window_seconds=1.0,
+        rest_seconds=2.0,
         poll_seconds=1.0,
         hang_seconds=2,
         hangs=1,
