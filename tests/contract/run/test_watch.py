@@ -74,6 +74,16 @@ def check_live(run, ask):
     assert LEAVE_SCREEN in written
 
 
+def until_remembered(run, student):
+    """Wait until the runner has written down, which it does now and then, that a student has made a step."""
+    while True:
+        table = json.loads((run.folder / "state.json").read_text()).get("table") or {"students": []}
+        if any(view["name"] == student and view["epoch"] > 0 for view in table["students"]):
+            return
+        assert run.process.poll() is None
+        time.sleep(0.02)
+
+
 def check_stopped(run, ask):
     """Gives the command that status names."""
     told = ask(run, "status").out
@@ -114,6 +124,7 @@ def test_a_run_is_watched_ended_early_killed_and_gone_on_with(distilljob_run, as
     run = distilljob_run("students[cnn].model={name: 'misbehaving:slow', options: {delay: 5}}", "method.cycles=3")
     run.until("mlp: epoch 2/")
     run.until_logged("cnn-a1.log", '"event": "joined"')
+    until_remembered(run, "mlp")
     check_live(run, ask)
     with run.follow("logs", "cnn", "--follow") as following:
         assert '"event": "joined"' in following.stdout.readline()
