@@ -7,7 +7,7 @@ SOURCES := core operator aggregator trainer cli tools
 STAMP := $(VENV)/.installed-$(shell cat requirements/dev.lock pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo notebook check verify test chaos control-plane situations bench-operator lock clean
+.PHONY: help setup demo notebook check verify test e2e chaos control-plane situations bench-operator lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -45,11 +45,15 @@ verify: setup ## generated files are up to date
 
 test: setup ## the whole test suite; its last line is the tests' own summary
 	@PYTHONPATH=tests/cluster $(BIN)/python -m rig.build > /dev/null
-	set -o pipefail; OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov \
+	set -o pipefail; OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/e2e -n 3 --dist loadfile --no-loadscope-reorder --cov \
 		--cov-report=term:skip-covered --cov-fail-under=90 | tee $(VENV)/test.log
 	@echo "coverage of the pure modules, in percent:"
 	@$(BIN)/coverage report --format=total --fail-under=100 --include="$$($(BIN)/python tools/pure_modules.py)"
 	@tail -n 1 $(VENV)/test.log
+
+e2e: setup ## the chart, the images and whole jobs on a real node; needs root; FULL=1 also builds the image with torch
+	@PYTHONPATH=tests/cluster $(BIN)/python -m rig.build > /dev/null
+	$(if $(FULL),DISTILLJOB_E2E_FULL=1) $(BIN)/python -m pytest tests/e2e --durations=0 --durations-min=1
 
 chaos: setup ## kill, freeze and cut off real runs, and compare weights; SCHEDULES=20 SEED=7 DURATION=2h EDGES=1 LONG=200
 	$(BIN)/python tests/chaos/drive.py $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED)) \

@@ -1,0 +1,33 @@
+"""Tries to join an exchange as a student, and says what became of it. It is run inside pods, as a text."""
+
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from distilljob_core.exchange import Identity, SplitShape
+from distilljob_core.rpc.client import AggregatorClient
+from distilljob_core.softlabels.frames import Split
+
+PATIENCE_SECONDS = 10.0
+
+
+def main(address: str, tls_dir: str, job_uid: str, student: str, attempt: str) -> None:
+    """Join; print `connected` once a plain connection stands, then the error's name or `joined`."""
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host, int(port)), PATIENCE_SECONDS).close()
+    print("connected")
+    client = AggregatorClient(address, tls_dir=Path(tls_dir) if tls_dir else None)
+    threading.Timer(PATIENCE_SECONDS, client.close).start()  # what never connects is tried for ever
+    splits = {split: SplitShape(10, 10, "none") for split in Split}
+    try:
+        client.join(Identity(job_uid, student, int(attempt), "intruder"), splits)
+    except Exception as error:  # every refusal is an answer here
+        code = getattr(error, "code", None)
+        print(type(error).__name__, code().name if callable(code) else "")
+    else:
+        print("joined")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
