@@ -21,6 +21,7 @@ from rig.build import program
 
 ROOT = Path(__file__).resolve().parents[3]
 CHART = ROOT / "deploy/helm/distilljob"
+DISTILLJOB = Path(sys.executable).with_name("distilljob")
 PACKAGES = "packages"
 POLL_SECONDS = 0.5
 
@@ -40,7 +41,12 @@ class Site:
 
     def distilljob(self, *arguments: str, is_good: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the command line as its users do."""
-        return self._run([str(Path(sys.executable).with_name("distilljob")), *arguments], is_good=is_good)
+        return self._run([str(DISTILLJOB), *arguments], is_good=is_good)
+
+    def watch(self, job: str, namespace: str) -> None:
+        """Show a job until it has ended, on this terminal."""
+        command = [str(DISTILLJOB), "status", job, f"--namespace={namespace}", "--watch"]
+        subprocess.run(command, check=True, env=self._environment)
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl as the administrator."""
@@ -57,9 +63,12 @@ class Site:
             ]
         )
 
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "KUBECONFIG": str(self.cluster.kubeconfig()), "COLUMNS": "120"}
+
     def _run(self, command: list[str], *, is_good: bool = True) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "KUBECONFIG": str(self.cluster.kubeconfig()), "COLUMNS": "120"}
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, env=self._environment)
         assert not is_good or ended.returncode == 0, f"{' '.join(command)}\n{ended.stdout}\n{ended.stderr}"
         return ended
 
