@@ -112,7 +112,7 @@ class Api:
         seen: Objects = []
         try:
             async with asyncio.timeout(limit_seconds):
-                async with aclosing(self._states(path(resource, namespace), query)) as states:
+                async with aclosing(self.states(path(resource, namespace), query)) as states:
                     async for seen in states:
                         if condition(seen):
                             return seen
@@ -121,7 +121,7 @@ class Api:
             raise AssertionError(f"after {limit_seconds} s the {resource} are still\n{text}") from None
         raise AssertionError("a watch without end has ended")
 
-    async def _states(self, where: str, query: Mapping[str, str]) -> AsyncGenerator[Objects, None]:
+    async def states(self, where: str, query: Mapping[str, str]) -> AsyncGenerator[Objects, None]:
         """Yield all objects as they are now, and again after every change; list again when a watch breaks."""
         while True:
             listed = await self.request("GET", where, query=query)

