@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from images import aggregator_image, operator_image, slim_trainer_image
+from real.images import aggregator_image, operator_image, slim_trainer_image
 from rig.box import RealCluster
 
 from real.jobs import Job, digits

@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from images import aggregator_image, operator_image, slim_trainer_image
+from real.images import aggregator_image, operator_image, slim_trainer_image
 from rig.box import RealCluster
 
 from real.jobs import DIGITS, Job

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from images import operator_image
+from real.images import operator_image
 
 from real.jobs import Job, digits
 from real.release import NAME, Release
