@@ -11,7 +11,9 @@ index as pip on this machine does, by a configuration that is mounted while the 
 the user's cache.
 """
 
+import ast
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -33,13 +35,19 @@ _PAUSE = 'FROM scratch\nCOPY busybox /busybox\nENTRYPOINT ["/busybox", "sleep", 
 _BUSYBOX = 'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "--install", "-s", "/bin"]\nCMD ["sh"]\n'
 _SUITE = "bookworm"
 _PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
+_PATH = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FINISH = """\
 set -e
+cd "$1"
 rm -rf var/cache/apt/archives/*.deb var/lib/apt/lists/* var/log/* usr/lib/python3*/EXTERNALLY-MANAGED
 for name in python python3 python3.11; do ln -s /usr/bin/python3.11 usr/local/bin/$name; done
 for name in pip pip3; do ln -s /usr/bin/pip3 usr/local/bin/$name; done
+rm etc/hostname
+: > etc/resolv.conf
+: > etc/pip.conf
 """
-"""Runs in the root folder of the new system."""
+"""Runs for the root folder of the new system. What a build mounts exists there, so that no mount leaves a trace."""
+_PIP_CONFIGURATION, _PIP_FILES = "/etc/pip.conf", "/mnt"
 _APT_SOURCES = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d"))
 
 
@@ -48,26 +56,32 @@ class Builder:
 
     def build(self, dockerfile: Path, tag: str, context: Path, build_args: Mapping[str, str] | None = None) -> str:
         """Build an image and return its tag; unchanged layers come from the store."""
-        python_base(self)
-        return self._build(dockerfile, tag, context, build_args or {})
+        if "python:3.11-slim" in dockerfile.read_text():
+            python_base(self)
+        given = [f"--build-arg={name}={value}" for name, value in (build_args or {}).items()]
+        isolated = ("--isolation=chroot", "--network=host", "--pull-never", "--layers")
+        with tempfile.TemporaryDirectory() as folder:
+            mounts = [f"--volume={source}:{place}:ro" for source, place in _pip_mounts(Path(folder))]
+            self.run("build", *isolated, *mounts, *given, f"--file={dockerfile}", f"--tag={tag}", str(context))
+        return tag
 
     def save(self, tag: str) -> Path:
         """Return the image as an archive that a node imports, with its tag; older ones of that tag are removed."""
         name = re.sub(r"[^\w.-]+", "_", tag)
-        path = ARCHIVES / f"{name}@{self._id(tag)[:16]}.tar"
-        if not path.exists():
-            ARCHIVES.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial")
-            partial.unlink(missing_ok=True)
-            self.run("push", "--quiet", tag, f"docker-archive:{partial}:{tag}")
-            for old in ARCHIVES.glob(f"{name}@*.tar"):
-                old.unlink()
-            partial.rename(path)
+        with alone(ARCHIVES / f"{name}.lock"):
+            path = ARCHIVES / f"{name}@{self._inspect('FromImageID', tag)[:16]}.tar"
+            if not path.exists():
+                partial = path.with_suffix(".partial")
+                partial.unlink(missing_ok=True)
+                self.run("push", "--quiet", tag, f"docker-archive:{partial}:{tag}")
+                for old in ARCHIVES.glob(f"{name}@*.tar"):
+                    old.unlink()
+                partial.rename(path)
         return path
 
     def size_bytes(self, tag: str) -> int:
         """Return the size of all layers, unpacked."""
-        return self.save(tag).stat().st_size
+        return sum(layer["size"] for layer in json.loads(self._inspect("Manifest", tag))["layers"])
 
     def has(self, tag: str) -> bool:
         """Whether the store has this image."""
@@ -78,16 +92,8 @@ class Builder:
         command = ["buildah", f"--root={IMAGES / 'store'}", f"--runroot={IMAGES / 'run'}", "--storage-driver=overlay"]
         return run([*command, *arguments])
 
-    def _build(self, dockerfile: Path, tag: str, context: Path, build_args: Mapping[str, str]) -> str:
-        given = [f"--build-arg={name}={value}" for name, value in build_args.items()]
-        isolated = ("--isolation=chroot", "--network=host", "--pull-never", "--layers")
-        with tempfile.TemporaryDirectory() as folder:
-            mounts = [f"--volume={source}:{target}:ro" for source, target in _pip_mounts(Path(folder)).items()]
-            self.run("build", *isolated, *mounts, *given, f"--file={dockerfile}", f"--tag={tag}", str(context))
-        return tag
-
-    def _id(self, tag: str) -> str:
-        return self.run("inspect", "--type=image", "--format={{.FromImageID}}", tag).strip()
+    def _inspect(self, field: str, tag: str) -> str:
+        return self.run("inspect", "--type=image", f"--format={{{{.{field}}}}}", tag).strip()
 
 
 def pause_archive() -> Path:
@@ -148,7 +154,7 @@ def _busybox_archive(tag: str, dockerfile: str) -> Path:
             with tempfile.TemporaryDirectory() as folder:
                 shutil.copy(program, Path(folder, "busybox"))
                 Path(folder, "Dockerfile").write_text(dockerfile)
-                builder._build(Path(folder, "Dockerfile"), tag, Path(folder), {})
+                builder.build(Path(folder, "Dockerfile"), tag, Path(folder))
             builder.save(tag).rename(path)
     return path
 
@@ -157,34 +163,42 @@ def _debootstrap(builder: Builder, tag: str) -> None:
     print("Making a Python base image for the tests with debootstrap: a minute.", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=IMAGES) as folder:
         system = Path(folder, "system")
-        mirror = debian_mirror()
-        run(
-            ["debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", _SUITE, str(system)]
-            + ([mirror] if mirror else [])
-        )
-        subprocess.run(["sh", "-c", _FINISH], cwd=system, check=True)
-        subprocess.run(["umount", str(system / "proc")], check=False, stderr=subprocess.DEVNULL)
+        bootstrap = ["debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", _SUITE, str(system)]
+        # It mounts proc there; that mount is to end with it.
+        run(["unshare", "--mount", "--propagation=private", "--", *bootstrap, *filter(None, [debian_mirror()])])
+        run(["sh", "-c", _FINISH, "finish", str(system)])
         container = builder.run("from", "scratch").strip()
         builder.run("copy", "--quiet", container, str(system), "/")
-        builder.run(
-            "config",
-            "--cmd=python3",
-            "--env=PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
-            container,
-        )
+        builder.run("config", "--cmd=python3", f"--env=PATH={_PATH}", container)
         builder.run("commit", "--quiet", "--rm", container, tag)
 
 
-def _pip_mounts(folder: Path) -> dict[str, str]:
-    """Return what pip in a build needs to be set as pip here is: file -> place."""
-    shown = run([sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"])
-    settings = {}
-    for line in shown.splitlines():
-        name, _, value = line.partition("=")
-        settings[name.rpartition(".")[2]] = value.strip("'\"")
+def _pip_mounts(folder: Path) -> list[tuple[Path, str]]:
+    """Return what pip in a build needs to be configured as pip here is, as pairs of file and place.
+
+    Files and folders that the configuration names, such as certificates, get new names below one place.
+    """
+    inside = folder / "files"
+    inside.mkdir()
+    mounts = []
+
+    def moved(word: str) -> str:
+        source = Path(word)
+        if not source.is_absolute() or not source.exists():
+            return word
+        stub = inside / str(len(mounts))
+        stub.mkdir() if source.is_dir() else stub.touch()
+        mounts.append((source, f"{_PIP_FILES}/{stub.name}"))
+        return mounts[-1][1]
+
     configuration = folder / "pip.conf"
-    configuration.write_text("[global]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items()))
-    places = {str(configuration): "/etc/pip.conf"}
-    for value in settings.values():
-        places.update({word: word for word in value.split() if word.startswith("/") and Path(word).exists()})
-    return places
+    lines = [f"{name} = {' '.join(map(moved, value.split()))}\n" for name, value in _pip_settings().items()]
+    configuration.write_text("[global]\n" + "".join(lines))
+    return [(configuration, _PIP_CONFIGURATION), (inside, _PIP_FILES), *mounts]
+
+
+def _pip_settings() -> dict[str, str]:
+    """Return what configures pip here: its files, then its environment."""
+    shown = run([sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"]).splitlines()
+    pairs = (line.split("=", 1) for line in sorted(shown, key=lambda line: line.startswith(":env:")))
+    return {name.rpartition(".")[2]: str(ast.literal_eval(value)) for name, value in pairs}
