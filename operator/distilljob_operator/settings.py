@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 from urllib.parse import urlsplit
 
+import yaml
+from pydantic import ValidationError
+
 from distilljob_core.errors import DistillJobError
-from distilljob_operator.manifests.settings import Images, published_images
+from distilljob_operator.manifests.settings import Images, PodDefaults, published_images
 
 PREFIX: Final = "DISTILLJOB_OPERATOR_"
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -76,6 +79,18 @@ def _aggregator_address(text: str) -> str:
     return _web_address(text)
 
 
+def _pod_defaults(text: str) -> PodDefaults:
+    try:
+        tree = yaml.safe_load(Path(text).read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"cannot be read: {error}") from None
+    try:
+        return PodDefaults.model_validate(tree)
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise ValueError(f"holds what no pod has: {'; '.join(wrong)}") from None
+
+
 def _switch(text: str) -> bool:
     if text not in {"true", "false"}:
         raise ValueError("must be true or false")
@@ -120,6 +135,12 @@ class Settings:
     image_pull_secret: Annotated[
         tuple[str, ...], Setting(_text, "secret of the job's namespace for fetching images; may be repeated", "none")
     ] = ()
+    pod_defaults: Annotated[
+        PodDefaults | None,
+        Setting(
+            _pod_defaults, "file with `students` and `aggregator`: fields of a job's `pod`, for jobs without", "none"
+        ),
+    ] = None
     progress_source: Annotated[
         ProgressSourceName, Setting(_one_of(ProgressSourceName), "where progress is read: Scrape or Prometheus")
     ] = "Scrape"
@@ -160,6 +181,7 @@ class Settings:
             aggregator=self.aggregator_image or own.aggregator,
             pull_policy=self.image_pull_policy,
             pull_secrets=self.image_pull_secret,
+            pods=self.pod_defaults or PodDefaults(),
         )
 
     @property
@@ -257,4 +279,6 @@ def _shown(default: Any) -> str:
 
 def _metavar(name: str) -> str:
     last = name.rpartition("_")[2]
-    return {"workers": "N", "kubeconfig": "FILE", "bind": "ADDRESS", "context": "NAME"}.get(last, last.upper())
+    return {"workers": "N", "kubeconfig": "FILE", "bind": "ADDRESS", "context": "NAME", "defaults": "FILE"}.get(
+        last, last.upper()
+    )

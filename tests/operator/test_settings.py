@@ -84,6 +84,18 @@ def test_images_are_those_of_this_version_unless_given() -> None:
     assert images.pull_secrets == ("a",)
 
 
+def test_defaults_for_pods_come_from_a_file_and_what_is_wrong_in_it_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "pods.yaml"
+    file.write_text("students: {nodeSelector: {pool: gpu}}")
+    assert read("--pod-defaults", str(file)).images.pods.students.node_selector == {"pool": "gpu"}
+    assert read().images.pods.students.node_selector is None
+    file.write_text("students: {nodeSelectr: {}}\naggregator: {sharedMemory: [1]}")
+    with pytest.raises(SettingsError, match=r"--pod-defaults.*students\.nodeSelectr.*aggregator\.sharedMemory"):
+        read("--pod-defaults", str(file))
+    with pytest.raises(SettingsError, match=r"--pod-defaults.*cannot be read"):
+        read("--pod-defaults", str(tmp_path / "none.yaml"))
+
+
 def test_paths_and_identities_are_taken_as_they_are() -> None:
     settings = read("--kubeconfig", "/a/b", "--identity", "uid-1")
     assert settings.kubeconfig == Path("/a/b")

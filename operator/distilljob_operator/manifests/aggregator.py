@@ -34,7 +34,7 @@ PROBES: Final[dict[str, Any]] = {
 def aggregator_deployment(job: DistillJob, images: Images) -> Manifest:
     """Make the aggregator's Deployment; the old pod has gone before the next one opens its volumes."""
     own = labels(job, names.AGGREGATOR)
-    patch = aggregator_patch(job.spec)
+    patch = aggregator_patch(job.spec, images.pods.aggregator)
     container = Container(
         process=aggregator_process(job, Places()),
         image=images.aggregator,

@@ -49,7 +49,7 @@ def student_job(job: DistillJob, student: str, attempt: int, images: Images) -> 
 def _template(job: DistillJob, student: ResolvedStudent, attempt: int, images: Images, own: dict[str, str]) -> Manifest:
     address = f"{names.aggregator(job.metadata.name)}:{names.GRPC_PORT}"
     process = student_process(job, student, attempt, "", address, Places())
-    patch = student_patch(job.spec, student.name)
+    patch = student_patch(job.spec, student.name, images.pods.students)
     needs = _resources(student, patch)
     container = Container(
         process=_on_its_device(process, student),

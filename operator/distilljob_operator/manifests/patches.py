@@ -1,4 +1,4 @@
-"""What users change about pods: the job's wishes, and those for one student or for the aggregator laid over them."""
+"""What users change about pods: defaults of a release, wishes of a job, and those of one student or aggregator."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -24,16 +24,16 @@ _OF_STUDENTS: Final = (
 """What the job says about programs and their needs is said about students; the aggregator has its own."""
 
 
-def student_patch(spec: DistillJobSpec, name: str) -> Pod:
+def student_patch(spec: DistillJobSpec, name: str, defaults: Pod) -> Pod:
     """Give everything that is wished of one student's pods."""
     entry = next(student for student in spec.students if name in replica_names(student))
-    return _lay(dump(spec.pod), dump(entry.pod))
+    return _lay(dump(_lay(dump(defaults), dump(spec.pod))), dump(entry.pod))
 
 
-def aggregator_patch(spec: DistillJobSpec) -> Pod:
+def aggregator_patch(spec: DistillJobSpec, defaults: Pod) -> Pod:
     """Give everything that is wished of the aggregator's pod."""
     of_all = {key: wish for key, wish in dump(spec.pod).items() if key not in _OF_STUDENTS}
-    return _lay(of_all, dump(spec.aggregator.pod))
+    return _lay(dump(_lay(dump(defaults), of_all)), dump(spec.aggregator.pod))
 
 
 def _lay(base: Mapping[str, Any], patch: Mapping[str, Any]) -> Pod:

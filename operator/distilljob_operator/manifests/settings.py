@@ -1,18 +1,33 @@
 """What the operator itself decides about pods, unless a job says otherwise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from pydantic import Field
+
+from distilljob_core.spec.base import Part
+from distilljob_core.spec.pod import Pod
+
+
+class PodDefaults(Part):
+    """What pods of every job have unless the job says otherwise; a job's `pod` is laid over it."""
+
+    students: Pod = Field(default_factory=Pod)
+    """Students' pods."""
+    aggregator: Pod = Field(default_factory=Pod)
+    """Aggregators' pods."""
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Where programs come from."""
+    """Where programs come from, and what their pods have unless a job says otherwise."""
 
     trainer: str
     aggregator: str
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
     """Names of Secrets in the job's namespace."""
+    pods: PodDefaults = field(default_factory=PodDefaults)
 
 
 def published_images(version: str) -> Images:

@@ -1,6 +1,12 @@
 """Every field of a patch changes the pods that it is said of, and no others."""
 
+from dataclasses import replace
+
 import pytest
+
+from distilljob_operator.manifests.aggregator import aggregator_deployment
+from distilljob_operator.manifests.jobs import student_job
+from distilljob_operator.manifests.settings import PodDefaults
 
 WISHES = {
     "image": "mine:1",
@@ -56,3 +62,28 @@ def test_a_field_changes_the_pods_that_it_is_said_of_and_no_others(pod_of, level
     changes = {f"{level}.{field}": WISHES[field]}
     changed = {who for who in ("mlp", "cnn", None) if pod_of(who, changes) != pod_of(who)}
     assert changed == affected(level, field)
+
+
+@pytest.mark.parametrize("role", ["students", "aggregator"])
+def test_defaults_of_a_release_hold_for_the_pods_of_their_role_alone(make_job, images, role):
+    pods = PodDefaults.model_validate({role: {"nodeSelector": {"pool": "shared"}}})
+    given = replace(images, pods=pods)
+    student = student_job(make_job(), "cnn", 1, given)["spec"]["template"]["spec"]
+    aggregator = aggregator_deployment(make_job(), given)["spec"]["template"]["spec"]
+    of_role, other = (student, aggregator) if role == "students" else (aggregator, student)
+    assert of_role["nodeSelector"] == {"pool": "shared"}
+    assert "nodeSelector" not in other
+
+
+def test_a_job_is_laid_over_the_defaults_of_a_release_field_by_field(make_job, images):
+    defaults = {
+        "env": [{"name": "A", "value": "release"}, {"name": "B", "value": "release"}],
+        "resources": {"limits": {"cpu": "3", "memory": "9Gi"}},
+    }
+    given = replace(images, pods=PodDefaults.model_validate({"students": defaults}))
+    wishes = {"pod.env": [{"name": "A", "value": "job"}], "pod.resources.limits": {"memory": "5Gi"}}
+    (container,) = student_job(make_job(wishes), "mlp", 1, given)["spec"]["template"]["spec"]["containers"]
+    env = {each["name"]: each.get("value") for each in container["env"]}
+    assert (env["A"], env["B"]) == ("job", "release")
+    limits = container["resources"]["limits"]
+    assert (limits["cpu"], limits["memory"]) == ("3", "5Gi")
