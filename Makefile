@@ -40,6 +40,7 @@ check: setup ## style, types, imports, budgets, examples
 
 verify: setup ## generated files are up to date
 	$(BIN)/python tools/generate.py
+	PYTHONPATH=tests/cluster $(BIN)/python tools/install_manifest.py
 	git diff --exit-code -- core/distilljob_core/rpc deploy docs/reference
 	@test -z "$$(git status --porcelain -- core/distilljob_core/rpc deploy docs/reference)"
 

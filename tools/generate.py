@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from chart import generate_chart
+
 from distilljob.job_file import dump_yaml
 from distilljob_core.crd import crd
 from distilljob_core.reference import conditions_reference, field_reference, metrics_reference
@@ -38,3 +40,4 @@ if __name__ == "__main__":
     generate_protocol()
     generate_crd()
     generate_reference()
+    generate_chart()
