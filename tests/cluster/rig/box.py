@@ -17,6 +17,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from rig.base_images import pause_archive
@@ -60,7 +62,7 @@ class RealCluster(ControlPlane):
         super().__init__(nodes={}, api_server=API_SERVER, controller_manager=CONTROLLER_MANAGER)
         self._images = images
         self._visitors: list[Process] = []
-        self._box = Box(self.folder, self._ports[2])
+        self._box = Box(self.folder, NODE_ADDRESS, self._ports[2])
 
     def start(self) -> None:
         """Start everything; return once the node is ready."""
@@ -68,16 +70,12 @@ class RealCluster(ControlPlane):
         archives = [pause_archive(), *self._images]
         self._box.start()
         self._start("containerd", ["containerd", f"--config={write_containerd(self.folder)}", "--log-level=warn"])
-        self._start_etcd()
-        self.start_api_server()
-        self._start_controllers()
-        self.apply([storage_class(), *dns_objects()])
-        self._start_volumes()
-        self.spawn("kube-proxy", [f"--config={write_proxy(self.folder, self.keys)}"])
-        self.spawn("coredns", [f"-conf={write_dns(self.folder, self.keys)}"])
         self._wait_for(lambda: self._enter(*CTR, "version"), "containerd")
-        for archive in archives:
-            self.import_image(archive)
+        with ThreadPoolExecutor(1) as beside:
+            imports = [beside.submit(self.import_image, archive) for archive in archives]
+            self._start_control_plane()
+            for each in imports:
+                each.result()
         self.start_kubelet()
         self._wait_for(lambda: self._processes["coredns"].has_said("CoreDNS-"), "CoreDNS")
         self._wait("/api/v1/namespaces/default/serviceaccounts/default")
@@ -137,7 +135,8 @@ class RealCluster(ControlPlane):
     def signal_container(self, namespace: str, pod: str, signal: int, container: str | None = None) -> None:
         """Send a signal to every process of a container, from outside: SIGKILL and SIGSTOP do what they say."""
         for pid in self.container_pids(namespace, pod, container):
-            os.kill(pid, signal)
+            with suppress(ProcessLookupError):  # all others end with the first
+                os.kill(pid, signal)
 
     def run_in_box(
         self, command: Sequence[str], *, environment: Mapping[str, str] | None = None, limit_seconds: float = 60.0
@@ -163,6 +162,15 @@ class RealCluster(ControlPlane):
         started = Process([*self._visit(), *command], log, {**self._environment(), **(environment or {})})
         self._visitors.append(started)
         return started
+
+    def _start_control_plane(self) -> None:
+        self._start_etcd()
+        self.start_api_server()
+        self._start_controllers()
+        self.apply([storage_class(), *dns_objects()])
+        self._start_volumes()
+        self.spawn("kube-proxy", [f"--config={write_proxy(self.folder, self.keys)}"])
+        self.spawn("coredns", [f"-conf={write_dns(self.folder, self.keys)}"])
 
     def _start(self, name: str, command: list[str]) -> None:
         self._processes[name] = BoxProcess(self._box, command, self.folder / f"{name}.log", self._environment())

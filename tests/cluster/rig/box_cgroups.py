@@ -1,5 +1,7 @@
 """The control groups of one box: the same folder in every hierarchy of the machine's."""
 
+import re
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,11 +39,19 @@ def remove_groups(name: str) -> None:
 
 
 def processes(name: str, path: str) -> list[int]:
-    """Return the processes of the group that ends with this path, such as `podUID/CONTAINER`, the oldest first."""
+    """Return the processes of the group that ends with this path, such as `podUID/CONTAINER`, in their own order."""
     for group in _existing(name):
         for file in group.glob(f"**/{path}/cgroup.procs"):
-            return sorted(map(int, file.read_text().split()))
+            return sorted(map(int, file.read_text().split()), key=_own_pid)
     return []
+
+
+def _own_pid(pid: int) -> int:
+    """Return how a process is numbered in its innermost namespace: a container's first process is 1 there."""
+    try:
+        return int(re.findall(r"^NSpid:.*\s(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[0])
+    except OSError:  # it has just ended
+        return sys.maxsize
 
 
 def _existing(name: str) -> Iterator[Path]:

@@ -14,19 +14,17 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from rig.keys import NODE_ADDRESS
-
 READY = "the box is ready"
 CHUNK_BYTES = 1 << 18
 NOWHERE = "10.99.0.254"
 
 
 def main() -> None:
-    """Take the folder and the file descriptor of the listening socket."""
-    folder, descriptor = Path(sys.argv[1]), int(sys.argv[2])
+    """Take the folder, the file descriptor of the listening socket and the node's address."""
+    folder, descriptor, address = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     make_mounts(folder)
-    make_links()
+    make_links(address)
     asyncio.run(serve(socket.socket(fileno=descriptor)))
 
 
@@ -42,13 +40,13 @@ def make_mounts(folder: Path) -> None:
         Path("/run", name).mkdir()
 
 
-def make_links() -> None:
+def make_links(address: str) -> None:
     """Give the node an address, on a link that leads nowhere."""
     run("ip", "link", "set", "lo", "up")
     run("ip", "link", "add", "node", "type", "veth", "peer", "name", "nowhere")
     run("ip", "link", "set", "nowhere", "up")
     run("ip", "link", "set", "node", "up")
-    run("ip", "address", "add", f"{NODE_ADDRESS}/24", "dev", "node")
+    run("ip", "address", "add", f"{address}/24", "dev", "node")
     # No such host: without any route, addresses of services are refused before they are rewritten.
     run("ip", "route", "add", "default", "via", NOWHERE, "dev", "node")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")

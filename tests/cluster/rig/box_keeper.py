@@ -15,14 +15,14 @@ NAMESPACES = ("--mount", "--net", "--pid")
 
 
 def main() -> None:
-    """Take the folder, whose name is also that of the control groups, and the listening socket's file descriptor."""
-    folder, descriptor = Path(sys.argv[1]), sys.argv[2]
+    """Take what `box_init` takes; the folder's name is also that of the control groups."""
+    folder, descriptor, address = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     awaited = {signal.SIGTERM, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     make_groups(folder.name)
     apart = ["unshare", *NAMESPACES, "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
     box = subprocess.Popen(
-        [*apart, sys.executable, "-m", "rig.box_init", str(folder), descriptor],
+        [*apart, sys.executable, "-m", "rig.box_init", str(folder), descriptor, address],
         pass_fds=[int(descriptor)],
         preexec_fn=dying_with(os.getpid()),
     )

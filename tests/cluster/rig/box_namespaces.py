@@ -49,8 +49,9 @@ def require_node_parts() -> None:
 class Box:
     """It ends with `stop`, or with the thread that started it; all that ran in it, and the folder, go with it."""
 
-    def __init__(self, folder: Path, entrance: Port) -> None:
+    def __init__(self, folder: Path, address: str, entrance: Port) -> None:
         self._folder = folder
+        self._address = address
         self._entrance = entrance
         self._keeper: subprocess.Popen[bytes] | None = None
         self._init = 0
@@ -67,7 +68,7 @@ class Box:
 
         with log.open("wb") as output:
             self._keeper = subprocess.Popen(
-                [sys.executable, "-m", "rig.box_keeper", str(self._folder), str(descriptor)],
+                [sys.executable, "-m", "rig.box_keeper", str(self._folder), str(descriptor), self._address],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -82,6 +83,7 @@ class Box:
                 raise RigError(f"the box did not come up:\n{log.read_text()}")
             time.sleep(POLL_SECONDS)
         self._init = only_child(only_child(self._keeper.pid))
+        self._entrance.release()  # the box alone listens now: without it, connections are refused
 
     def stop(self) -> None:
         """End everything in it at once; return when mounts, links, control groups and the folder are gone."""
