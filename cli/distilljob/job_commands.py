@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from distilljob.cluster.place import Place
+from distilljob.cluster.results import Part
 from distilljob.options import (
     Context,
     JobName,
@@ -227,6 +228,45 @@ def restart(
     from distilljob.cluster.wishes import run_restart
 
     raise typer.Exit(run_restart(job, student, Place(namespace, context, kubeconfig)))
+
+
+@jobs.command(
+    rich_help_panel=CLUSTER,
+    epilog=examples("download digits results/", "download digits results/ --ensemble", "download digits all/ --all"),
+)
+def download(
+    job: JobName,
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Becomes the job's run directory.", show_default=False)
+    ],
+    best: Annotated[bool, typer.Option("--best", help="The best student. [dim]default[/]")] = False,
+    ensemble: Annotated[bool, typer.Option("--ensemble", help="The ensemble and its members.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every file.")] = False,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IMAGE",
+            help="With Python, for the pod that reads. [dim]default: that of the job's own pods[/]",
+            show_default=False,
+        ),
+    ] = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Fetch weights and measurements of a job that is complete.
+
+    Every file is compared by sha256. The same command again fetches what is missing. `distilljob report DIR`,
+    distilljob.read and distilljob.load take DIR as they take the directory of a local run.
+    """
+    from distilljob.cluster.download import run_download
+    from distilljob.errors import BadInput
+
+    flags: dict[Part, bool] = {"best": best, "ensemble": ensemble, "all": everything}
+    asked = [part for part, is_asked in flags.items() if is_asked] or ["best"]
+    if len(asked) > 1:
+        raise BadInput("--best, --ensemble and --all exclude each other; --all has everything")
+    raise typer.Exit(run_download(job, directory, Place(namespace, context, kubeconfig), asked[0], image))
 
 
 @jobs.command(rich_help_panel=CLUSTER, epilog=examples("delete digits"))

@@ -84,6 +84,35 @@ class Connection:
         finally:
             _hang_up(answer.response)
 
+    @asynccontextmanager
+    async def websocket(
+        self, target: str, protocol: str, silence_seconds: float
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Open a WebSocket with the credentials of this moment.
+
+        Args:
+            target: path and query.
+            protocol: the sub-protocol to speak.
+            silence_seconds: without a sign of life for so long, the connection is broken off.
+
+        Raises:
+            ApiError: the API server refused.
+            Unavailable: no connection.
+        """
+        headers = {"User-Agent": self._client_name}
+        credential = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        if credential:
+            headers["Authorization"] = credential
+        # The library's own session, made at its first request, knows certificates and proxies.
+        session = self._rest.pool_manager or self._rest._create_pool_manager()
+        self._rest.pool_manager = session
+        url = self._configuration.host + target
+        opened = session.ws_connect(
+            url, headers=headers, protocols=(protocol,), heartbeat=silence_seconds, proxy=self._configuration.proxy
+        )
+        async with opened as socket:
+            yield socket
+
     async def close(self) -> None:
         """Close all connections."""
         await self._rest.close()

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from real.images import aggregator_image, operator_image, slim_trainer_image
-from rig.box import RealCluster
 
+from real.images import aggregator_image, operator_image, slim_trainer_image
 from real.jobs import Job, digits
 from real.release import Release
 from real.site import Site
+from rig.box import RealCluster
 
 TEAM = "team"
 

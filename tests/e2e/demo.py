@@ -5,11 +5,10 @@ import time
 from pathlib import Path
 
 from real.images import aggregator_image, operator_image, slim_trainer_image
-from rig.box import RealCluster
-
 from real.jobs import DIGITS, Job
 from real.release import Release
 from real.site import Site
+from rig.box import RealCluster
 from rig.build import RigError, program
 
 TEAM = "demo"

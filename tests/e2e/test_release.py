@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from real.images import operator_image
 
+from real.images import operator_image
 from real.jobs import Job, digits
 from real.release import NAME, Release
 from real.site import ROOT, Site, until

@@ -1,0 +1,56 @@
+"""Running a program in a pod: what it prints, byte for byte, and whether it came to a good end.
+
+The protocol is Kubernetes' `v4.channel.k8s.io`: every message begins with the number of its channel, and the last one
+on channel 3 says how the program ended. A connection that breaks before it said nothing.
+"""
+
+import json
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final
+from urllib.parse import urlencode
+
+import aiohttp
+
+from distilljob.cluster.access import Cluster
+from distilljob_operator.connection import unavailable_without_answer
+from distilljob_operator.errors import Unavailable
+
+PROTOCOL: Final = "v4.channel.k8s.io"
+SILENCE_SECONDS: Final = 30.0
+_STDOUT, _STDERR, _STATUS = 1, 2, 3
+
+
+class ProgramFailed(Exception):
+    """A program in a pod ended with an error; the text is what it said."""
+
+
+async def output_of(cluster: Cluster, pod: str, command: Sequence[str]) -> AsyncGenerator[bytes]:
+    """Run a program in a pod's first container, and give what it prints as it comes.
+
+    Raises:
+        ProgramFailed: it ended with an error, or could not be started.
+        Unavailable: the connection broke before its end was known.
+    """
+    query = [*(("command", word) for word in command), ("stdout", "true"), ("stderr", "true")]
+    target = f"{cluster.core('pods')}/{pod}/exec?{urlencode(query)}"
+    complaint = b""
+    with unavailable_without_answer():
+        async with cluster.connection.websocket(target, PROTOCOL, SILENCE_SECONDS) as socket:
+            async for message in socket:
+                if message.type is not aiohttp.WSMsgType.BINARY or not message.data:
+                    continue
+                channel, content = message.data[0], message.data[1:]
+                if channel == _STDOUT and content:
+                    yield content
+                elif channel == _STDERR:
+                    complaint += content
+                elif channel == _STATUS:
+                    _check_end(content, complaint)
+                    return
+    raise Unavailable.silence("the connection to the pod broke")
+
+
+def _check_end(content: bytes, complaint: bytes) -> None:
+    status = json.loads(content)
+    if status.get("status") != "Success":
+        raise ProgramFailed(complaint.decode(errors="replace").strip() or status.get("message", "ended with an error"))
