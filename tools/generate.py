@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from chart import generate_chart
+from dashboards import generate_dashboards
 
 from distilljob.job_file import dump_yaml
 from distilljob_core.crd import crd
@@ -41,3 +42,4 @@ if __name__ == "__main__":
     generate_crd()
     generate_reference()
     generate_chart()
+    generate_dashboards()

@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from distilljob_core.lifecycle.model import Cause
+from distilljob_operator.job_metrics import job_metrics
 from distilljob_operator.jobs import Jobs
 
 _NAMESPACE: Final = "distilljob_operator"
@@ -115,15 +116,11 @@ class StateCollector(Collector):
         yield staleness
 
     def _jobs(self) -> Iterator[Metric]:
-        infos = GaugeMetricFamily(
-            "distilljob_job_info", "1 for each DistillJob that there is.", labels=["namespace", "name", "uid"]
-        )
         phases = GaugeMetricFamily("distilljob_operator_jobs", "DistillJobs by phase.", labels=["phase"])
         tally: Tally[str] = Tally()
         for record in self.jobs:
-            infos.add_metric([*record.key, record.uid], 1)
             tally[record.body.get("status", {}).get("phase", "Pending")] += 1
         for phase in _PHASES:
             phases.add_metric([phase], tally[phase])
-        yield infos
         yield phases
+        yield from job_metrics(self.jobs)

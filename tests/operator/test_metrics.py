@@ -1,5 +1,7 @@
 """The operator's metrics: read from what there is, and bounded."""
 
+import json
+
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -73,3 +75,51 @@ def test_requests_are_counted_by_verb_resource_and_code() -> None:
 def test_restarts_are_there_before_the_first_one() -> None:
     causes = {labels[0] for name, *labels in samples(OperatorMetrics()) if name == "distilljob_operator_restarts_total"}
     assert causes == {"crash", "hang", "early", "node", "deleted"}
+
+
+def at_work(jobs: Jobs, restarts: int = 0, version: int = 1, observable: str = "True", phase: str = "Training") -> None:
+    metadata = {"namespace": "team", "name": "a", "uid": "uid-a", "resourceVersion": str(version)}
+    memory = {"students": {"cnn": {"account": {"spent": restarts}}}}
+    status = {
+        "phase": phase,
+        "students": [{"name": "cnn", "restarts": {"crash": restarts} if restarts else {}}, {"name": "mlp"}],
+        "conditions": [{"type": "ProgressObservable", "status": observable}],
+        "memory": json.dumps(memory),
+    }
+    spec = {"failurePolicy": {"maxRestartsPerStudent": 4, "hang": {"steadySeconds": 77}}}
+    jobs.update({"metadata": metadata, "spec": spec, "status": status})
+
+
+def test_restarts_are_shown_by_student_and_cause_and_as_a_share_of_the_budget() -> None:
+    jobs = Jobs()
+    at_work(jobs, restarts=3)
+    found = samples(collected(jobs))
+    assert found["distilljob_student_restarts", "a", "team", "crash", "cnn"] == 3
+    assert found["distilljob_student_restarts", "a", "team", "hang", "cnn"] == 0
+    assert found["distilljob_student_restart_budget_used_ratio", "a", "team", "cnn"] == 0.75
+    assert found["distilljob_student_restart_budget_used_ratio", "a", "team", "mlp"] == 0
+
+
+def test_hang_limits_and_sight_are_those_of_jobs_that_have_not_ended() -> None:
+    jobs = Jobs()
+    at_work(jobs)
+    found = samples(collected(jobs))
+    assert found["distilljob_job_hang_limit_seconds", "a", "team", "Distilling"] == 77
+    assert found["distilljob_job_hang_limit_seconds", "a", "team", "Uploading"] == 900
+    assert ("distilljob_job_hang_limit_seconds", "a", "team", "Finished") not in found
+    assert found["distilljob_job_progress_observable", "a", "team"] == 1
+    at_work(jobs, version=2, observable="False")
+    assert samples(collected(jobs))["distilljob_job_progress_observable", "a", "team"] == 0
+    at_work(jobs, version=3, observable="Unknown")
+    assert ("distilljob_job_progress_observable", "a", "team") not in samples(collected(jobs))
+    at_work(jobs, version=4, phase="Complete")
+    names = {name for name, *_ in samples(collected(jobs))}
+    assert "distilljob_job_phase" in names
+    assert not names & {"distilljob_job_hang_limit_seconds", "distilljob_job_progress_observable"}
+
+
+def test_a_policy_that_is_wrong_breaks_no_scrape() -> None:
+    jobs = Jobs()
+    metadata = {"namespace": "team", "name": "a", "uid": "uid-a", "resourceVersion": "1"}
+    jobs.update({"metadata": metadata, "spec": {"failurePolicy": {"hang": {"steadySeconds": "soon"}}}, "status": {}})
+    assert samples(collected(jobs))["distilljob_job_hang_limit_seconds", "a", "team", "Distilling"] == 600

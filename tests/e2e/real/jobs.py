@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from distilljob_core.phases import StudentPhase
 from distilljob_core.round_table import RoundTable
+from distilljob_core.spec.kubectl_yaml import read_yaml
 from real.site import ROOT, Object, Site, until
 from rig.build import RigError
 
@@ -20,7 +19,7 @@ TRAINING = (StudentPhase.INDEPENDENT, StudentPhase.DISTILLING)
 
 def digits(name: str, **spec: Any) -> Object:
     """Give the first example, long enough to be disturbed, with changes to its spec."""
-    job: Object = yaml.safe_load(DIGITS.read_text())
+    job = dict(read_yaml(DIGITS.read_text()))
     job["metadata"]["name"] = name
     job["spec"]["method"]["distillEpochs"] = 120
     job["spec"]["checkpoints"] = {"intervalSeconds": 5}
@@ -120,7 +119,7 @@ class Job:
 
     def restarts(self) -> dict[str, int]:
         """What the status counts, without zeros."""
-        return {cause: count for cause, count in self.status["restarts"].items() if count}
+        return {cause: count for cause, count in self.status.get("restarts", {}).items() if count}
 
     def download(self, folder: Path, *flags: str) -> Path:
         """Fetch results with the command line."""
