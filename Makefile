@@ -7,7 +7,7 @@ SOURCES := core operator aggregator trainer cli tools
 STAMP := $(VENV)/.installed-$(shell cat requirements/dev.lock pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo notebook check verify test e2e demo-cluster chaos control-plane situations bench-operator lock clean
+.PHONY: help setup demo notebook check verify test e2e demo-cluster dashboard-pictures chaos control-plane situations bench-operator lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,10 @@ e2e: setup ## the chart, the images and whole jobs on a real node; needs root; F
 demo-cluster: setup ## the real thing without a cluster of your own: one node, the chart, the first job; needs root
 	@PYTHONPATH=tests/cluster $(BIN)/python -m rig.build > /dev/null
 	PYTHONPATH=tests/cluster:tests/e2e $(BIN)/python tests/e2e/demo.py
+
+dashboard-pictures: setup ## draw the dashboards for the docs from a real run on a real node; needs root
+	@PYTHONPATH=tests/cluster $(BIN)/python -m rig.build > /dev/null
+	PYTHONPATH=tests/cluster:tests/e2e $(BIN)/python tests/e2e/pictures.py
 
 chaos: setup ## kill, freeze and cut off real runs, and compare weights; SCHEDULES=20 SEED=7 DURATION=2h EDGES=1 LONG=200
 	$(BIN)/python tests/chaos/drive.py $(if $(SCHEDULES),--schedules $(SCHEDULES)) $(if $(SEED),--seed $(SEED)) \

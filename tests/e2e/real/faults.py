@@ -31,7 +31,7 @@ def kill(job: Job) -> None:
     """SIGKILL to the student's process."""
     pod = job.pod_of(STUDENT)
     job.site.cluster.signal_container(job.namespace, pod, signal.SIGKILL)
-    assert _end_of(job, pod)["exitCode"] == 137
+    assert end_of(job, pod)["exitCode"] == 137
 
 
 def exhaust_memory(job: Job) -> None:
@@ -39,15 +39,20 @@ def exhaust_memory(job: Job) -> None:
     pod = job.pod_of(STUDENT)
     with suppress(RigError):  # whoever fills it may be killed with it
         job.kubectl("exec", pod, "--", "python3", "-c", ALL_MEMORY)
-    assert _end_of(job, pod)["reason"] == "OOMKilled"
+    assert end_of(job, pod)["reason"] == "OOMKilled"
 
 
 def freeze(job: Job) -> None:
-    """SIGSTOP to the student's process: it neither ends nor works, and cannot answer SIGTERM."""
+    """Stop the student's process until it is replaced."""
+    ended = end_of(job, stop_pod(job))
+    assert ended["exitCode"] == 137, "only SIGKILL ends a frozen process"
+
+
+def stop_pod(job: Job) -> str:
+    """SIGSTOP to the student's process: it neither ends nor works, and cannot answer SIGTERM. Gives its pod."""
     pod = job.pod_of(STUDENT)
     job.site.cluster.signal_container(job.namespace, pod, signal.SIGSTOP)
-    ended = _end_of(job, pod)
-    assert ended["exitCode"] == 137, "only SIGKILL ends a frozen process"
+    return pod
 
 
 def delete_pod(job: Job) -> None:
@@ -67,7 +72,7 @@ def leave_early(job: Job) -> None:
     """The student's program ends with 0 and without a terminal record."""
     pod = job.pod_of(STUDENT)
     job.kubectl("exec", pod, "--", "touch", "/checkpoints/go")
-    assert _end_of(job, pod)["exitCode"] == 0
+    assert end_of(job, pod)["exitCode"] == 0
 
 
 def delete_aggregator(job: Job) -> None:
@@ -113,7 +118,7 @@ def leaves_early(manifest: Object) -> Object:
     return manifest
 
 
-def _end_of(job: Job, pod: str) -> Object:
+def end_of(job: Job, pod: str) -> Object:
     """How the container of a pod ended."""
 
     def look() -> Object | None:

@@ -1,0 +1,39 @@
+"""Draws the dashboards for the docs: a real node, the chart, one run with a student that is killed, a real Prometheus."""
+
+import sys
+
+from real import faults
+from real.images import aggregator_image, operator_image, slim_trainer_image
+from real.jobs import Job, digits
+from real.pictures import draw
+from real.prometheus import queries, start_prometheus
+from real.release import Release
+from real.site import ROOT, Site
+from rig.box import RealCluster
+
+IMAGES = ROOT / "docs/how-to/images"
+TEAM = "team"
+
+
+def main() -> int:
+    """Run one job, draw what was seen of it."""
+    archives = [operator_image(), aggregator_image(), slim_trainer_image()]
+    with RealCluster(images=archives) as cluster:
+        site = Site(cluster)
+        Release(site).install("--create-namespace")
+        site.add_namespace(TEAM)
+        prometheus = start_prometheus(site)
+        job = Job(site, TEAM, "digits")
+        job.apply(digits(job.name))
+        job.until_at_work(faults.STUDENT)
+        faults.kill(job)
+        job.until_complete()
+        for name in ("fleet", "job"):
+            asked = queries(name)
+            draw(f"distilljob: {name}", asked, prometheus.ranges(asked, TEAM, job.name), IMAGES / f"{name}.png")
+            print(IMAGES / f"{name}.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
