@@ -5,8 +5,8 @@
 
 The node is real: kubelet, containerd, runc, a CNI plugin, kube-proxy, CoreDNS. Logs, exec, port-forward, evictions,
 out-of-memory kills, probes, projected volumes, claims and DNS are what they are anywhere. Not real: there is one node;
-nothing can be pulled (images come from archives); the CNI plugin (ptp) enforces no NetworkPolicies; and nothing
-outside can be reached from inside.
+nothing can be pulled (images come from archives); the CNI plugin (ptp) enforces no NetworkPolicies and knows no
+hostPort; and nothing outside can be reached from inside. Tried with cgroup v1 only.
 
 Clients on this machine reach the API server, and only that, by `kubeconfig()`, which is right in the box too. What
 needs addresses of pods and services, or the cluster's DNS, runs by `run_in_box` or `start_in_box`.
