@@ -4,10 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := core operator aggregator trainer cli tools
-STAMP := $(VENV)/.installed-$(shell cat requirements/dev.lock pyproject.toml | cksum | cut -d' ' -f1)
+STAMP := $(VENV)/.installed-$(shell cat requirements/dev.lock requirements/tools.lock pyproject.toml | cksum | cut -d' ' -f1)
+TAG ?= 0.1.0
+IMAGE := $(if $(REGISTRY),$(REGISTRY)/,)distilljob
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo notebook check verify test e2e demo-cluster dashboard-pictures chaos control-plane situations bench-operator lock clean
+.PHONY: help setup images push demo notebook check verify test e2e demo-cluster dashboard-pictures chaos control-plane situations bench-operator lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -17,8 +22,10 @@ setup: $(STAMP) ## make .venv with everything pinned and hashed
 $(STAMP):
 	@$(PYTHON) tools/preflight.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/dev.lock
+	$(BIN)/python $(PIP_INSTALL) --no-build-isolation --editable .
+	$(PYTHON) -m venv $(VENV)/tools
+	$(VENV)/tools/bin/python $(PIP_INSTALL) --require-hashes -r requirements/tools.lock
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 
@@ -35,6 +42,7 @@ check: setup ## style, types, imports, budgets, examples
 	$(BIN)/lint-imports
 	$(BIN)/yamllint --strict .
 	$(BIN)/shellcheck .ci/run
+	$(VENV)/tools/bin/hadolint Dockerfile.* tests/e2e/Dockerfile.*
 	$(BIN)/pytest -q tests/project
 	for file in examples/*.yaml; do $(BIN)/distilljob validate "$$file" || exit 1; done
 
@@ -51,6 +59,18 @@ test: setup ## the whole test suite; its last line is the tests' own summary
 	@echo "coverage of the pure modules, in percent:"
 	@$(BIN)/coverage report --format=total --fail-under=100 --include="$$($(BIN)/python tools/pure_modules.py)"
 	@tail -n 1 $(VENV)/test.log
+
+images: ## build the three images with docker, podman or buildah; REGISTRY=registry.example.com/team TAG=1.2
+	@tool=$$(command -v docker podman buildah | head -n 1); \
+		test -n "$$tool" || { echo "images need docker, podman or buildah" >&2; exit 1; }; \
+		for part in operator aggregator trainer; do \
+			"$$tool" build --file Dockerfile.$$part --build-arg VERSION=$(TAG) --tag $(IMAGE)-$$part:$(TAG) . || exit 1; \
+		done
+
+push: images ## push the images that `make images` has built; needs REGISTRY
+	@test -n "$(REGISTRY)" || { echo "push needs REGISTRY=registry.example.com/team" >&2; exit 1; }
+	@tool=$$(command -v docker podman buildah | head -n 1); \
+		for part in operator aggregator trainer; do "$$tool" push $(IMAGE)-$$part:$(TAG) || exit 1; done
 
 e2e: setup ## the chart, the images and whole jobs on a real node; needs root; FULL=1 also builds the image with torch
 	@PYTHONPATH=tests/cluster $(BIN)/python -m rig.build > /dev/null
@@ -80,8 +100,12 @@ situations: setup ## capture what a user sees of a job in six situations, on a r
 	mv $(VENV)/situations.md docs/explanation/situations.md
 
 lock: setup ## pin again what pyproject.toml asks for
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-emit-find-links --no-annotate --no-header --all-extras pyproject.toml -o requirements/dev.lock --upgrade
+	$(LOCK) --all-extras pyproject.toml -o requirements/dev.lock --upgrade
+	for part in operator aggregator trainer; do \
+		$(LOCK) --extra $$part --constraint requirements/dev.lock pyproject.toml -o requirements/$$part.lock || exit 1; \
+	done
+	$(LOCK) --constraint requirements/dev.lock requirements/build.in -o requirements/build.lock
+	$(LOCK) --no-deps requirements/tools.in -o requirements/tools.lock --upgrade
 
 clean: ## remove what runs and tools left behind
 	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* build dist

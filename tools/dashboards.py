@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from panels import FLEET, ONE_JOB, Panel
+from fleet_panels import FLEET
+from job_panels import ONE_JOB
+from panels import Panel
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "deploy/helm/distilljob/dashboards"
 GRAFANA_SCHEMA_VERSION: Final = 39

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from chart import generate_chart
 from dashboards import generate_dashboards
-
 from distilljob.job_file import dump_yaml
 from distilljob_core.crd import crd
 from distilljob_core.reference import conditions_reference, field_reference, metrics_reference

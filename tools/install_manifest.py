@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 from chart import CHART, NOTE, ROOT
-
 from rig.build import program
 
 NAMESPACE: Final = """\

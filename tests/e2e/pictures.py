@@ -1,4 +1,4 @@
-"""Draws the dashboards for the docs: a real node, the chart, one run with a student that is killed, a real Prometheus."""
+"""Draws the dashboards for the docs, from one run on a real node whose student is killed once."""
 
 import sys
 
