@@ -133,11 +133,11 @@ def _table() -> RoundTable:
 
 def test_grafana_s_own_types_fit_the_dashboards_and_refuse_a_broken_one(tmp_path: Path):
     assert compiled(tmp_path, {name: load(name) for name in NAMES}) == ""
-    broken = load("job")
-    broken["pannels"] = broken.pop("panels")
-    broken["templating"]["list"][0]["type"] = 5
-    said = compiled(tmp_path, {"job": broken})
-    assert "pannels" in said
+    misspelled, mistyped = load("job"), load("job")
+    misspelled["pannels"] = misspelled.pop("panels")
+    assert "pannels" in compiled(tmp_path, {"job": misspelled})
+    mistyped["panels"][0]["gridPos"]["h"] = "8"
+    assert "'string' is not assignable to type 'number'" in compiled(tmp_path, {"job": mistyped})
 
 
 def compiled(folder: Path, dashboards: dict[str, Any]) -> str:

@@ -143,7 +143,7 @@ class Api:
         try:
             while line := await response.content.readline():
                 yield json.loads(line)
-        except aiohttp.ClientError:
+        except (aiohttp.ClientError, TimeoutError):  # the library gives no answer more than five minutes
             return
         finally:
             hang_up(response)

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rig.box import RealCluster
-
 from rig.build import program
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -55,13 +54,14 @@ class Site:
     def add_namespace(self, name: str) -> None:
         """Make a namespace that enforces the restricted Pod Security Standard, with the packages for slim students."""
         enforced = {"pod-security.kubernetes.io/enforce": "restricted"}
-        self.cluster.apply(
-            [
-                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": enforced}},
-                _volume(f"{PACKAGES}-{name}"),
-                _claim(name, f"{PACKAGES}-{name}"),
-            ]
-        )
+        metadata = {"name": name, "labels": enforced}
+        self.cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}])
+        self.add_packages(name)
+
+    def add_packages(self, namespace: str) -> None:
+        """Bring what slim students need to a namespace."""
+        name = f"{PACKAGES}-{namespace}"
+        self.cluster.apply([_volume(name), _claim(namespace, name)])
 
     @property
     def _environment(self) -> dict[str, str]:
