@@ -85,10 +85,13 @@ def _pod_defaults(text: str) -> PodDefaults:
     except (OSError, yaml.YAMLError) as error:
         raise ValueError(f"cannot be read: {error}") from None
     try:
-        return PodDefaults.model_validate(tree)
+        defaults = PodDefaults.model_validate(tree)
+        wrong = [str(problem) for problem in defaults.problems()]
     except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise ValueError(f"holds what no pod has: {'; '.join(wrong)}") from None
+        wrong = [f"{'.'.join(map(str, each['loc'])) or 'file'}: {each['msg']}" for each in error.errors()]
+    if wrong:
+        raise ValueError(f"holds what no pod of a job may have: {'; '.join(wrong)}")
+    return defaults
 
 
 def _switch(text: str) -> bool:

@@ -92,6 +92,15 @@ def test_defaults_for_pods_come_from_a_file_and_what_is_wrong_in_it_is_named(tmp
     file.write_text("students: {nodeSelectr: {}}\naggregator: {sharedMemory: [1]}")
     with pytest.raises(SettingsError, match=r"--pod-defaults.*students\.nodeSelectr.*aggregator\.sharedMemory"):
         read("--pod-defaults", str(file))
+    file.write_text("aggregator: {gpuResourceName: amd.com/gpu, env: [{value: x}]}")
+    with pytest.raises(SettingsError, match=r"--pod-defaults.*aggregator\.env\[0\]: needs a name.*gpuResourceName"):
+        read("--pod-defaults", str(file))
+    file.write_text("students: {volumeMounts: [{name: x, mountPath: /data}]}")
+    with pytest.raises(SettingsError, match=r"students\.volumeMounts\[0\]\.mountPath: dataset\.volume is mounted"):
+        read("--pod-defaults", str(file))
+    file.write_text("- students")
+    with pytest.raises(SettingsError, match=r"--pod-defaults.*file: Input should be"):
+        read("--pod-defaults", str(file))
     with pytest.raises(SettingsError, match=r"--pod-defaults.*cannot be read"):
         read("--pod-defaults", str(tmp_path / "none.yaml"))
 

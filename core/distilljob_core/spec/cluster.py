@@ -30,10 +30,11 @@ def cluster_problems(job: DistillJob) -> Iterator[Problem]:
     for rule in CLUSTER_RULES:
         for path in rule.broken(job):
             yield Problem(path, rule.message)
-    yield from _pod_problems(job, "spec.pod", job.spec.pod)
-    yield from _pod_problems(job, "spec.aggregator.pod", job.spec.aggregator.pod)
+    has_volume = job.spec.dataset.volume is not None
+    yield from pod_problems("spec.pod", job.spec.pod, mounts_data=has_volume)
+    yield from pod_problems("spec.aggregator.pod", job.spec.aggregator.pod, mounts_data=has_volume)
     for index, student in enumerate(job.spec.students):
-        yield from _pod_problems(job, f"spec.students[{index}].pod", student.pod)
+        yield from pod_problems(f"spec.students[{index}].pod", student.pod, mounts_data=has_volume)
 
 
 def local_problems(job: DistillJob) -> Iterator[Problem]:
@@ -48,19 +49,19 @@ def local_problems(job: DistillJob) -> Iterator[Problem]:
             yield Problem(f"spec.students[{index}].command", "runs in a cluster only", "remove it to use our trainer")
 
 
-def _pod_problems(job: DistillJob, path: str, pod: Pod) -> Iterator[Problem]:
-    """Check what a patch adds to pods: nothing may take the place of distilljob's own."""
+def pod_problems(path: str, pod: Pod, *, mounts_data: bool) -> Iterator[Problem]:
+    """Check what a patch adds to pods: nothing may take the place of distilljob's own, nor of dataset.volume."""
     lists = (pod.env, pod.volumes, pod.volume_mounts)
     for (field, key), items in zip(_KEYS, lists, strict=True):
         for index, item in enumerate(items or ()):
             place = f"{path}.{field}[{index}]"
             if not isinstance(item.get(key), str):
                 yield Problem(place, f"needs a {key}")
-            elif (message := _taken(job, field, item[key])) is not None:
+            elif (message := _taken(field, item[key], mounts_data=mounts_data)) is not None:
                 yield Problem(f"{place}.{key}", message)
 
 
-def _taken(job: DistillJob, field: str, wanted: str) -> str | None:
+def _taken(field: str, wanted: str, *, mounts_data: bool) -> str | None:
     if field == "env" and wanted.startswith(OWN_ENVIRONMENT):
         return f"names beginning with {OWN_ENVIRONMENT} are set by the operator: choose another"
     if field == "volumes" and wanted.startswith(OWN_VOLUMES):
@@ -68,8 +69,8 @@ def _taken(job: DistillJob, field: str, wanted: str) -> str | None:
     if field == "volumeMounts":
         if wanted.rstrip("/") in OWN_MOUNTS:
             return "something of distilljob's own is mounted there: choose another folder"
-        if wanted.rstrip("/") == names.MOUNT_DATA and job.spec.dataset.volume is not None:
-            return "dataset.volume is mounted there: remove one of the two"
+        if wanted.rstrip("/") == names.MOUNT_DATA and mounts_data:
+            return "dataset.volume is mounted there: choose another folder"
     return None
 
 

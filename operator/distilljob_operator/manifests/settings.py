@@ -1,11 +1,13 @@
 """What the operator itself decides about pods, unless a job says otherwise."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import Field
 
-from distilljob_core.spec.base import Part
+from distilljob_core.spec.base import Part, Problem
+from distilljob_core.spec.cluster import pod_problems
 from distilljob_core.spec.pod import Pod
 
 
@@ -16,6 +18,13 @@ class PodDefaults(Part):
     """Students' pods."""
     aggregator: Pod = Field(default_factory=Pod)
     """Aggregators' pods."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Find what no job could have, or what only some jobs could."""
+        yield from pod_problems("students", self.students, mounts_data=True)
+        yield from pod_problems("aggregator", self.aggregator, mounts_data=True)
+        if self.aggregator.gpu_resource_name is not None:
+            yield Problem("aggregator.gpuResourceName", "the aggregator uses no GPU: remove it")
 
 
 @dataclass(frozen=True, slots=True)

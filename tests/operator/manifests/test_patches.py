@@ -46,6 +46,7 @@ OF_STUDENTS_ALONE = {
 }
 """What spec.pod says of students and not of the aggregator."""
 LEVELS = ("pod", "students.1.pod", "aggregator.pod")
+LEVEL_OF = {"students": "pod", "aggregator": "aggregator.pod"}
 
 
 def affected(level, field):
@@ -64,15 +65,19 @@ def test_a_field_changes_the_pods_that_it_is_said_of_and_no_others(pod_of, level
     assert changed == affected(level, field)
 
 
+@pytest.mark.parametrize("field", WISHES)
 @pytest.mark.parametrize("role", ["students", "aggregator"])
-def test_defaults_of_a_release_hold_for_the_pods_of_their_role_alone(make_job, images, role):
-    pods = PodDefaults.model_validate({role: {"nodeSelector": {"pool": "shared"}}})
+def test_defaults_of_a_release_change_the_pods_of_their_role_and_no_others(make_job, images, role, field):
+    name, _, inner = field.partition(".")
+    pods = PodDefaults.model_validate({role: {name: {inner: WISHES[field]} if inner else WISHES[field]}})
     given = replace(images, pods=pods)
-    student = student_job(make_job(), "cnn", 1, given)["spec"]["template"]["spec"]
-    aggregator = aggregator_deployment(make_job(), given)["spec"]["template"]["spec"]
-    of_role, other = (student, aggregator) if role == "students" else (aggregator, student)
-    assert of_role["nodeSelector"] == {"pool": "shared"}
-    assert "nodeSelector" not in other
+    changed = {who for who in ("mlp", "cnn", None) if _pod(make_job(), who, given) != _pod(make_job(), who, images)}
+    of_role = {"mlp", "cnn"} if role == "students" else {None}
+    assert changed == (affected(LEVEL_OF[role], field) if field == "gpuResourceName" else of_role)
+
+
+def _pod(job, who, images):
+    return student_job(job, who, 1, images) if who else aggregator_deployment(job, images)
 
 
 def test_a_job_is_laid_over_the_defaults_of_a_release_field_by_field(make_job, images):
