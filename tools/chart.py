@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ README: Final = """\
 <!-- {note} -->
 
 The operator of [distilljob](../../../README.md): students of different networks teach each other on Kubernetes.
-Helm 3 or 4, Kubernetes 1.33 or newer.
+Helm 3 or 4, Kubernetes 1.31 or newer.
 
 ```sh
 helm install distilljob deploy/helm/distilljob --namespace distilljob-system --create-namespace \\
@@ -43,35 +43,72 @@ A value that is not in this table is refused.
 """
 
 Schema = dict[str, Any]
+PARTS: Final = ("operator", "aggregator", "trainer")
+KEPT: Final = {"type", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "maxItems", "maxProperties"}
+"""What the schema of a custom resource says that one for Helm says in the same words."""
 TEXT: Final[Schema] = {"type": "string"}
 WORDS: Final[Schema] = {"type": "object", "additionalProperties": {"type": "string"}}
-OBJECTS: Final[Schema] = {"type": "array", "items": {"type": "object"}}
 OBJECT: Final[Schema] = {"type": "object"}
-NAMES: Final[Schema] = {
-    "type": "array",
-    "items": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"},
-    "uniqueItems": True,
-}
+NAME: Final[Schema] = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"}
+NAME_OR_NONE: Final[Schema] = {"type": "string", "pattern": "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"}
+NAMES: Final[Schema] = {"type": "array", "items": NAME, "uniqueItems": True}
 DURATION: Final[Schema] = {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"}
-QUANTITY: Final[Schema] = {"type": ["string", "integer"], "pattern": "^[0-9]+(\\.[0-9]+)?(m|k|[KMGTPE]i?)?$"}
+QUANTITY: Final[Schema] = {"type": ["string", "number"], "pattern": "^[0-9]+(\\.[0-9]+)?(m|k|[KMGTPE]i?)?$"}
 QUANTITIES: Final[Schema] = {"type": "object", "additionalProperties": QUANTITY}
+REPOSITORY: Final[Schema] = {"type": "string", "pattern": "^([a-z0-9.-]+(:[0-9]+)?/)?[a-z0-9._/-]*$"}
+"""No tag in it: that has a value of its own."""
 
 
 def _one_of(*words: str) -> Schema:
     return {"type": "string", "enum": list(words)}
 
 
+def _fields(required: Sequence[str] = (), **properties: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": False, "required": list(required), "properties": properties}
+
+
+def _list(item: Schema) -> Schema:
+    return {"type": "array", "items": item}
+
+
+TOLERATIONS: Final = _list(
+    _fields(
+        key=TEXT,
+        operator=_one_of("Exists", "Equal", "Lt", "Gt"),
+        value=TEXT,
+        effect=_one_of("NoSchedule", "PreferNoSchedule", "NoExecute"),
+        tolerationSeconds={"type": "integer"},
+    )
+)
+AFFINITY: Final = _fields(nodeAffinity=OBJECT, podAffinity=OBJECT, podAntiAffinity=OBJECT)
+ENVIRONMENT: Final = _list(_fields(["name"], name=TEXT, value=TEXT, valueFrom=OBJECT))
+OF_KUBERNETES: Final[Mapping[str, Schema]] = {
+    "imagePullSecrets": _list(_fields(["name"], name=NAME)),
+    "tolerations": TOLERATIONS,
+    "affinity": AFFINITY,
+    "env": ENVIRONMENT,
+    "envFrom": _list(_fields(prefix=TEXT, configMapRef=OBJECT, secretRef=OBJECT)),
+    "volumes": _list({"type": "object", "required": ["name"]}),
+    "volumeMounts": _list(
+        _fields(
+            ["name", "mountPath"],
+            name=TEXT,
+            mountPath=TEXT,
+            mountPropagation=TEXT,
+            readOnly={"type": "boolean"},
+            recursiveReadOnly=TEXT,
+            subPath=TEXT,
+            subPathExpr=TEXT,
+        )
+    ),
+}
+"""Fields of a DistillJob's `pod` that its custom resource leaves to Kubernetes."""
 SPECIAL: Final[Mapping[str, Schema]] = {
     "images.pullPolicy": _one_of("Always", "IfNotPresent", "Never"),
     "images.pullSecrets": NAMES,
-    **{
-        f"images.{part}.tag": {"type": "string", "pattern": r"^[\w.-]*$"}
-        for part in ("operator", "aggregator", "trainer")
-    },
-    **{
-        f"images.{part}.digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"}
-        for part in ("operator", "aggregator", "trainer")
-    },
+    **{f"images.{part}.repository": REPOSITORY for part in PARTS},
+    **{f"images.{part}.tag": {"type": "string", "pattern": r"^[\w.-]*$"} for part in PARTS},
+    **{f"images.{part}.digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"} for part in PARTS},
     "watch.namespaces": NAMES,
     "operator.logFormat": _one_of("Auto", "Text", "Json"),
     "operator.workers": {"type": "integer", "minimum": 1, "maximum": 256},
@@ -79,26 +116,30 @@ SPECIAL: Final[Mapping[str, Schema]] = {
     "operator.progress.source": _one_of("Scrape", "Prometheus"),
     "operator.progress.prometheusUrl": {"type": "string", "pattern": "^(https?://.+)?$"},
     "operator.progress.aggregatorUrl": {"type": "string", "pattern": "^(https?://.+|proxy)?$"},
-    "operator.resources": {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {"requests": QUANTITIES, "limits": QUANTITIES},
-    },
+    "operator.resources": _fields(requests=QUANTITIES, limits=QUANTITIES),
     "operator.nodeSelector": WORDS,
-    "operator.tolerations": OBJECTS,
-    "operator.affinity": OBJECT,
+    "operator.tolerations": TOLERATIONS,
+    "operator.affinity": AFFINITY,
+    "operator.priorityClassName": NAME_OR_NONE,
     "operator.podLabels": WORDS,
     "operator.podAnnotations": WORDS,
-    "operator.extraEnv": {"type": "array", "items": {"type": "object", "required": ["name"]}},
+    "operator.extraEnv": ENVIRONMENT,
+    "serviceAccount.name": NAME_OR_NONE,
     "serviceAccount.annotations": WORDS,
     "monitoring.serviceMonitor.interval": DURATION,
     "monitoring.podMonitor.interval": DURATION,
     "monitoring.additionalLabels": WORDS,
-    "networkPolicy.metricsFrom": {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {"matchLabels": WORDS, "matchExpressions": OBJECTS},
-    },
+    "networkPolicy.metricsFrom": _fields(
+        matchLabels=WORDS,
+        matchExpressions=_list(
+            _fields(
+                ["key", "operator"],
+                key=TEXT,
+                operator=_one_of("In", "NotIn", "Exists", "DoesNotExist"),
+                values=_list(TEXT),
+            )
+        ),
+    ),
 }
 """What the default of a value does not tell."""
 
@@ -127,7 +168,9 @@ def values_schema(values: Mapping[str, Any]) -> Schema:
     pod = _json_schema(
         crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["pod"]
     )
-    properties["jobs"]["properties"] = {"students": pod, "aggregator": pod}
+    pod["properties"] |= OF_KUBERNETES
+    without_gpu = {key: value for key, value in pod["properties"].items() if key != "gpuResourceName"}
+    properties["jobs"]["properties"] = {"students": pod, "aggregator": pod | {"properties": without_gpu}}
     properties["global"] = OBJECT  # Helm adds it when the chart is part of another
     return {"$schema": "http://json-schema.org/draft-07/schema#", "$comment": NOTE, "title": "distilljob", **schema}
 
@@ -143,9 +186,9 @@ def _schema_of(value: Any, path: str) -> Schema:
 
 def _json_schema(structural: Mapping[str, Any]) -> Schema:
     """Turn the schema of a custom resource into one for Helm: what is not named is refused."""
-    kept = {key: value for key, value in structural.items() if key in {"type", "enum", "pattern", "minimum", "maximum"}}
+    kept = {key: value for key, value in structural.items() if key in KEPT}
     if structural.get("x-kubernetes-int-or-string"):
-        kept["type"] = ["integer", "string"]
+        kept |= QUANTITY | {"type": ["integer", "string"]}  # no other field of a pod is one
     if "properties" in structural:
         kept["properties"] = {key: _json_schema(value) for key, value in structural["properties"].items()}
         kept["additionalProperties"] = False

@@ -3,6 +3,8 @@
 import json
 import re
 import subprocess
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +49,19 @@ WRONG = {
     "a node selector of jobs that is a word": ("jobs.students.nodeSelector=gpu", "/jobs/students/nodeSelector"),
     "a grace period in words": ("jobs.students.terminationGracePeriodSeconds=long", "terminationGracePeriodSeconds"),
     "an unknown pull policy of jobs": ("jobs.aggregator.imagePullPolicy=Maybe", "/jobs/aggregator/imagePullPolicy"),
+    "a repository with its tag": ("images.trainer.repository=example.com/trainer:1", "/images/trainer/repository"),
+    "a misspelled field of a toleration": ("operator.tolerations[0].efect=NoSchedule", "efect"),
+    "an unknown effect": ("operator.tolerations[0].effect=NoRun", "/operator/tolerations/0/effect"),
+    "an unknown affinity": ("operator.affinity.nodeAfinity.a=b", "nodeAfinity"),
+    "a variable that is a number": ("operator.extraEnv[0].name=A,operator.extraEnv[0].value=1", "extraEnv/0/value"),
+    "a variable without a name": ("operator.extraEnv[0].value=a", "/operator/extraEnv/0"),
+    "an account with capitals": ("serviceAccount.name=Operator", "/serviceAccount/name"),
+    "an amount of jobs that is none": ("jobs.students.resources.limits.memory=9GB", "students/resources/limits/memory"),
+    "a variable of jobs that is a number": ("jobs.students.env[0].name=A,jobs.students.env[0].value=1", "env/0/value"),
+    "a mount without a place": ("jobs.students.volumeMounts[0].name=a", "/jobs/students/volumeMounts/0"),
+    "GPUs for aggregators": ("jobs.aggregator.gpuResourceName=amd.com/gpu", "gpuResourceName"),
 }
-VERSIONS = ("1.33", "1.34", "1.35", "1.36")
+VERSIONS = ("1.31", "1.32", "1.33", "1.34", "1.35", "1.36")
 
 
 def kinds(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -122,8 +135,54 @@ def test_rights_are_those_that_the_audit_log_was_compared_with(helm_4: Helm):
     (wanted,) = kinds(raw, "ClusterRole")
     rendered = kinds(helm_4.render(), "ClusterRole")[0]
     assert rendered["rules"] == wanted["rules"]
+    (lease,) = (role["rules"] for role in kinds(raw, "Role"))
     own = kinds(helm_4.render(**{"watch.ownNamespace": "true"}), "Role")
-    assert wanted["rules"] in [role["rules"] for role in own]
+    assert [role["rules"] for role in own if "helm.sh/hook" not in role["metadata"].get("annotations", {})] == [
+        wanted["rules"],
+        lease,
+    ]
+
+
+def test_progress_through_the_api_server_needs_one_more_right(helm_4: Helm):
+    without, rules = (
+        kinds(helm_4.render(**values), "ClusterRole")[0]["rules"]
+        for values in ({}, {"operator.progress.aggregatorUrl": "proxy"})
+    )
+    assert rules == [*without, {"apiGroups": [""], "resources": ["pods/proxy"], "verbs": ["get"]}]
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "served"), [("null", "system"), ("{a,system}", "system"), ("{a,b}", "a")], ids=str
+)
+def test_helm_test_runs_its_job_where_the_operator_sees_it(helm_4: Helm, namespaces: str, served: str):
+    hooks = [
+        each
+        for each in helm_4.render(**{"watch.namespaces": namespaces})
+        if each["metadata"].get("annotations", {}).get("helm.sh/hook") == "test"
+    ]
+    assert {each["kind"] for each in hooks} == {"ServiceAccount", "Role", "RoleBinding", "ConfigMap", "Pod"}
+    assert {each["metadata"]["namespace"] for each in hooks} == {served}
+    (pod,) = kinds(hooks, "Pod")
+    assert pod["spec"]["containers"][0]["command"][-1] == served
+
+
+def test_the_readme_tells_of_every_value():
+    told = set(re.findall(r"^\| `([\w.]+)` \|", (CHART / "README.md").read_text(), re.MULTILINE))
+    assert told == set(leaves(yaml.safe_load((CHART / "values.yaml").read_text())))
+
+
+def leaves(values: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Name the values that are documented one by one."""
+    for key, value in values.items():
+        if isinstance(value, dict) and value and key != "resources":
+            yield from leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}"
+
+
+def test_the_chart_has_the_version_of_its_program():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == version("distilljob")
 
 
 def test_the_custom_resource_is_kept_unless_somebody_says_otherwise(helm_4: Helm):

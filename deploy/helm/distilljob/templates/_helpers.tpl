@@ -55,6 +55,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{/* Where `helm test` runs its job: the release's namespace, or the first that is served instead of it. */}}
+{{- define "distilljob.testNamespace" -}}
+{{- if or (empty .Values.watch.namespaces) (has .Release.Namespace .Values.watch.namespaces) -}}
+{{- .Release.Namespace -}}
+{{- else -}}
+{{- first .Values.watch.namespaces -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Fail where a kind of the Prometheus Operator is asked for and the cluster does not know it: (list $ "monitoring.rules.enabled"). */}}
 {{- define "distilljob.needsPrometheusOperator" -}}
 {{- $root := index . 0 -}}
