@@ -65,18 +65,7 @@ def reader_manifest(known: Known, pods: Sequence[Mapping[str, Any]], image: str 
         hint = "name one with Python in it: --image registry.example.com/distilljob-aggregator:0.1.0"
         raise CommandError("no image is known to read the results with", [Problem("--image", "no pod is left", hint)])
     own = model["spec"] if model else {}
-    container: dict[str, Any] = {
-        "name": "reader",
-        "image": image or own["containers"][0]["image"],
-        "command": ["sleep", str(LIFETIME_SECONDS)],
-        "resources": {"requests": _AMOUNTS, "limits": _AMOUNTS},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [{"name": "results", "mountPath": RESULTS, "readOnly": True} | _sub_path(known)],
-    }
+    container = _container(known, image or own["containers"][0]["image"])
     if own.get("containers"):
         container["imagePullPolicy"] = own["containers"][0].get("imagePullPolicy", "IfNotPresent")
     claim = {"claimName": results_claim_name(known.job), "readOnly": True}
@@ -102,14 +91,26 @@ def reader_manifest(known: Known, pods: Sequence[Mapping[str, Any]], image: str 
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
+def _container(known: Known, image: str) -> dict[str, Any]:
+    sub_path = results_sub_path(known.job)
+    mount = {"name": "results", "mountPath": RESULTS, "readOnly": True}
+    return {
+        "name": "reader",
+        "image": image,
+        "command": ["sleep", str(LIFETIME_SECONDS)],
+        "resources": {"requests": _AMOUNTS, "limits": _AMOUNTS},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [mount if sub_path is None else mount | {"subPath": sub_path}],
+    }
+
+
 def _is_better_model(pod: Mapping[str, Any]) -> tuple[bool, str]:
     metadata = pod["metadata"]
     return metadata["labels"].get(names.LABEL_ROLE) == names.AGGREGATOR, str(metadata.get("creationTimestamp", ""))
-
-
-def _sub_path(known: Known) -> dict[str, str]:
-    sub_path = results_sub_path(known.job)
-    return {} if sub_path is None else {"subPath": sub_path}
 
 
 def _node_of_results(pods: Sequence[Mapping[str, Any]]) -> str | None:
