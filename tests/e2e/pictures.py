@@ -6,7 +6,7 @@ from real import faults
 from real.images import aggregator_image, operator_image, slim_trainer_image
 from real.jobs import Job, digits
 from real.pictures import draw
-from real.prometheus import queries, start_prometheus
+from real.prometheus import Prometheus, queries, start_prometheus
 from real.release import Release
 from real.site import ROOT, Site
 from rig.box import RealCluster
@@ -22,17 +22,22 @@ def main() -> int:
         site = Site(cluster)
         Release(site).install("--create-namespace")
         site.add_namespace(TEAM)
-        prometheus = start_prometheus(site)
-        job = Job(site, TEAM, "digits")
-        job.apply(digits(job.name))
-        job.until_at_work(faults.STUDENT)
-        faults.kill(job)
-        job.until_complete()
-        for name in ("fleet", "job"):
-            asked = queries(name)
-            draw(f"distilljob: {name}", asked, prometheus.ranges(asked, TEAM, job.name), IMAGES / f"{name}.png")
-            print(IMAGES / f"{name}.png")
+        with start_prometheus(site) as prometheus:
+            observe(site, prometheus)
     return 0
+
+
+def observe(site: Site, prometheus: Prometheus) -> None:
+    """Run a job, and draw what was seen of it."""
+    job = Job(site, TEAM, "digits")
+    job.apply(digits(job.name))
+    job.until_at_work(faults.STUDENT)
+    faults.kill(job)
+    job.until_complete()
+    for name in ("fleet", "job"):
+        asked = queries(name)
+        draw(f"distilljob: {name}", asked, prometheus.ranges(asked, TEAM, job.name), IMAGES / f"{name}.png")
+        print(IMAGES / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A real Prometheus that scraped a real run: every query of the dashboards has data, and the right alert fires."""
 
 import math
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,9 +17,10 @@ PATIENCE_SECONDS = 40
 
 
 @pytest.fixture(scope="module")
-def prometheus(site: Site, team: str) -> Prometheus:
+def prometheus(site: Site, team: str) -> Iterator[Prometheus]:
     """Start it before the run that it is to see."""
-    return start_prometheus(site)
+    with start_prometheus(site) as prometheus:
+        yield prometheus
 
 
 @pytest.fixture(scope="module")

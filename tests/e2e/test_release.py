@@ -43,7 +43,8 @@ def test_uninstalling_leaves_jobs_and_their_results_and_nothing_else(
     release.uninstall()
     kinds = "all,configmaps,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,networkpolicies"
     selector = f"--selector=app.kubernetes.io/instance={NAME},app.kubernetes.io/managed-by=Helm"
-    assert site.kubectl("get", kinds, "--all-namespaces", selector, "--output=name").split() == []
+    left = ("get", kinds, "--all-namespaces", selector, "--output=name")
+    until(lambda: not site.kubectl(*left).split(), "end of the release's objects", 60)
     assert "distilljobs.distilljob.dev" in site.kubectl("get", "crd", "--output=name")
     assert job.uids() == before, "pods go on without their operator"
     release.install()

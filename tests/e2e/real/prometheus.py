@@ -1,10 +1,16 @@
-"""A real Prometheus in the cluster's network, with scrape configurations made of the chart's own monitors."""
+"""A real Prometheus in the cluster's network, with scrape configurations made of the chart's own monitors.
+
+Debian builds Prometheus without service discovery for Kubernetes, so pods reach it by a file, with the labels that its
+own discovery would give them; what is kept of them, and how it is named, are the monitors' relabelings.
+"""
 
 import json
 import re
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -45,6 +51,13 @@ class Prometheus:
     site: Site
     started_seconds: float
 
+    def serves(self) -> bool:
+        """Whether it answers."""
+        try:
+            return bool(self.get("status/buildinfo"))
+        except RigError:
+            return False
+
     def get(self, path: str, **parameters: str | float) -> Any:
         """Ask the HTTP API; give the data of its answer."""
         return self.get_all([(path, parameters)])[0]
@@ -74,25 +87,48 @@ class Prometheus:
         return [each["labels"] for each in named if each["state"] == "firing"]
 
 
-def start_prometheus(site: Site) -> Prometheus:
-    """Start it, and wait until it serves."""
+@contextmanager
+def start_prometheus(site: Site) -> Iterator[Prometheus]:
+    """Start it; inside, it serves."""
     folder = site.cluster.folder / "prometheus"
     folder.mkdir()
-    configuration = folder / "prometheus.yml"
-    configuration.write_text(json.dumps(_configuration(site)))
+    configuration, targets = folder / "prometheus.yml", folder / "targets.json"
+    configuration.write_text(json.dumps(_configuration(site, targets)))
     flags = [f"--config.file={configuration}", f"--storage.tsdb.path={folder / 'data'}"]
-    started_seconds = time.time()
-    site.cluster.start_in_box("prometheus", ["prometheus", *flags, f"--web.listen-address={ADDRESS}"])
-    prometheus = Prometheus(site, started_seconds)
+    prometheus = Prometheus(site, time.time())
+    over = threading.Event()
+    discovery = threading.Thread(target=_discover, args=(site, targets, over))
+    discovery.start()
+    try:
+        site.cluster.start_in_box("prometheus", ["prometheus", *flags, f"--web.listen-address={ADDRESS}"])
+        until(prometheus.serves, "Prometheus", 60)
+        yield prometheus
+    finally:
+        over.set()
+        discovery.join()
 
-    def serves() -> bool:
-        try:
-            return bool(prometheus.get("status/buildinfo"))
-        except RigError:
-            return False
 
-    until(serves, "Prometheus", 60)
-    return prometheus
+def _discover(site: Site, targets: Path, over: threading.Event) -> None:
+    """Write down all pods once a second, as the discovery of Prometheus would show them."""
+    while not over.wait(1.0):
+        listed = site.kubectl("get", "pods", "--all-namespaces", "--output=json")
+        found = [target for pod in json.loads(listed)["items"] for target in _targets(pod)]
+        written = targets.with_suffix(".new")
+        written.write_text(json.dumps(found))
+        written.replace(targets)
+
+
+def _targets(pod: Object) -> Iterator[Object]:
+    address = pod["status"].get("podIP")
+    labels = {f"{_POD}label_{_label(name)}": value for name, value in pod["metadata"].get("labels", {}).items()}
+    labels |= {
+        "__meta_kubernetes_namespace": pod["metadata"]["namespace"],
+        f"{_POD}name": pod["metadata"]["name"],
+        f"{_POD}phase": pod["status"].get("phase", ""),
+    }
+    for port in (port for each in pod["spec"]["containers"] for port in each.get("ports", []) if address):
+        own = {f"{_POD}container_port_name": port.get("name", "")}
+        yield {"targets": [f"{address}:{port['containerPort']}"], "labels": labels | own}
 
 
 def queries(dashboard: str) -> list[Query]:
@@ -113,9 +149,8 @@ def substituted(expression: str, namespace: str, job: str) -> str:
     return expression
 
 
-def _configuration(site: Site) -> Object:
+def _configuration(site: Site, targets: Path) -> Object:
     monitors = _monitors(site)
-    discovery = {"role": "pod", "kubeconfig_file": str(site.cluster.kubeconfig())}
     jobs = []
     for monitor in monitors:
         (endpoint,) = monitor["spec"].get("endpoints") or monitor["spec"]["podMetricsEndpoints"]
@@ -123,7 +158,7 @@ def _configuration(site: Site) -> Object:
             {
                 "job_name": monitor["metadata"]["name"],
                 "honor_labels": endpoint.get("honorLabels", False),
-                "kubernetes_sd_configs": [discovery],
+                "file_sd_configs": [{"files": [str(targets)]}],
                 "relabel_configs": [
                     *_selected(monitor["spec"]["selector"]["matchLabels"], endpoint["port"]),
                     {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
@@ -152,9 +187,13 @@ def _monitors(site: Site) -> list[Object]:
 
 def _selected(labels: Mapping[str, str], port: str) -> list[Object]:
     """Keep what a monitor selects, as the Prometheus Operator writes it."""
-    kept = {f"{_POD}label_{re.sub(r'[^a-zA-Z0-9]', '_', name)}": value for name, value in labels.items()}
+    kept = {f"{_POD}label_{_label(name)}": value for name, value in labels.items()}
     kept |= {f"{_POD}container_port_name": port, f"{_POD}phase": "Running"}
     return [{"action": "keep", "source_labels": [name], "regex": re.escape(value)} for name, value in kept.items()]
+
+
+def _label(name: str) -> str:
+    return re.sub("[^a-zA-Z0-9_]", "_", name)
 
 
 def _snake_case(relabeling: Mapping[str, Any]) -> Object:
