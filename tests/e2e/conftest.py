@@ -1,5 +1,6 @@
 """Fixtures of the real thing: one node, one release, one team's namespace for all tests."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,8 @@ from real.site import Site
 from rig.box import RealCluster
 
 TEAM = "team"
+
+collect_ignore = [] if os.environ.get("DISTILLJOB_E2E_FULL") else ["test_full_image.py"]
 
 
 @pytest.fixture(scope="session")

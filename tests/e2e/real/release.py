@@ -55,5 +55,11 @@ def _values() -> dict[str, Any]:
     }
 
 
+def own_packages() -> dict[str, Any]:
+    """Give the values for jobs whose image has everything that it needs."""
+    jobs: dict[str, Any] = _values()["jobs"]
+    return jobs | {"students": {key: jobs["students"][key] for key in ("resources",)}}
+
+
 def _resources(cpu: str, memory: str) -> dict[str, Any]:
     return {"resources": {"requests": {"cpu": "100m", "memory": "200Mi"}, "limits": {"cpu": cpu, "memory": memory}}}
