@@ -36,6 +36,7 @@ class HelmError(Exception):
 class Helm:
     """One version."""
 
+    major: int
     path: Path
 
     def __call__(self, *arguments: str, **environment: str) -> str:
@@ -67,7 +68,7 @@ def sets(values: dict[str, str]) -> list[str]:
 
 def helm(major: int) -> Helm:
     """Give Helm 3 or 4."""
-    return Helm(program("helm") if major == 4 else _helm_3())
+    return Helm(major, program("helm") if major == 4 else _helm_3())
 
 
 def _helm_3() -> Path:
