@@ -52,5 +52,5 @@ def test_hadolint_has_nothing_to_say():
 def test_an_image_runs_as_nobody_and_brings_dependencies_in_a_layer_of_their_own(part: str):
     text = (ROOT / f"Dockerfile.{part}").read_text()
     assert "\nUSER 65532:65532\n" in text
-    dependencies, own = text.index("COPY --from=build"), text.rindex("from=wheel")
+    dependencies, own = text.index("COPY --from=build"), text.index("COPY --from=wheel")
     assert dependencies < own, "a change of ours would bring all dependencies again"
