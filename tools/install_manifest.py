@@ -1,11 +1,12 @@
 """Writes deploy/manifests/install.yaml: what the chart makes with its defaults, for those without Helm."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
-from chart import CHART, NOTE, ROOT
+from chart import CHART, NOTE, PARTS, ROOT
 from rig.build import program
 
 NAMESPACE: Final = """\
@@ -18,15 +19,19 @@ metadata:
 """
 HEAD: Final = f"""\
 # {NOTE.replace("generate.py", "install_manifest.py from deploy/helm/distilljob")}
-# The operator for the whole cluster. Put your own images in place of distilljob/*, see docs/how-to/install.md.
+# The operator for the whole cluster. Put your registry in place of registry.example.com, see docs/how-to/install.md.
 """
+OF_HELM: Final = re.compile(r"^ +(helm\.sh/chart|app\.kubernetes\.io/managed-by): .*\n", re.MULTILINE)
+"""What says that Helm has the object in hand."""
 
 
 def main() -> int:
     """Render the chart."""
-    images = [f"--set=images.{part}.repository=distilljob/{part}" for part in ("operator", "aggregator", "trainer")]
+    images = [f"--set=images.{part}.repository=registry.example.com/distilljob-{part}" for part in PARTS]
     command = [str(program("helm")), "template", "distilljob", str(CHART), "--namespace=distilljob-system"]
-    rendered = subprocess.run([*command, "--skip-tests", *images], capture_output=True, text=True, check=True).stdout
+    command += ["--skip-tests", "--set=crds.keep=false", *images]
+    rendered = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rendered = re.sub(OF_HELM, "", rendered)
     path: Path = ROOT / "deploy/manifests/install.yaml"
     path.write_text(f"{HEAD}---\n{NAMESPACE}{rendered}", encoding="utf-8")
     return 0

@@ -33,10 +33,10 @@ class Releases:
         self.plane.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
         return name
 
-    def install(self, helm: Helm, namespace: str, chart: object = CHART, **values: str) -> None:
-        """Install or upgrade, and wait until the operator is ready."""
+    def install(self, helm: Helm, namespace: str, chart: object = CHART, **values: str) -> str:
+        """Install or upgrade, wait until the operator is ready, and return the notes."""
         release = ("upgrade", "--install", RELEASE, str(chart), f"--namespace={namespace}")
-        helm(*release, "--wait", "--timeout=60s", *sets(IMAGES | values), **self.user)
+        return helm(*release, "--wait", "--timeout=60s", *sets(IMAGES | values), **self.user)
 
     def uninstall(self, helm: Helm, namespace: str) -> None:
         helm("uninstall", RELEASE, f"--namespace={namespace}", "--wait", **self.user)
@@ -109,6 +109,21 @@ def test_the_pod_of_helm_test_meets_the_restricted_standard(releases: Releases, 
     del pod["spec"]["securityContext"]["seccompProfile"]
     with pytest.raises(RigError, match="violates PodSecurity"):
         releases.plane.kubectl(*dry, stdin=json.dumps(pod))
+
+
+def test_the_notes_warn_of_what_is_left_to_do(releases: Releases, helm_of_users: Helm):
+    namespace = releases.namespace(f"notes-{helm_of_users.major}")
+    unusual = {"rbac.create": "false", "crds.keep": "false", "watch.ownNamespace": "true"}
+    notes = releases.install(helm_of_users, namespace, **unusual)
+    assert f"serves the namespaces {namespace}." in notes
+    assert f"kubectl apply --namespace {namespace} -f examples/01-digits.yaml" in notes
+    for warning in ("crds.keep is false", "rbac.create is false", "Nothing tells a Prometheus"):
+        assert warning in notes
+    notes = releases.install(helm_of_users, namespace, **{"monitoring.scrapeAnnotations": "true"})
+    assert "serves the whole cluster" in notes
+    assert "is false" not in notes
+    assert "Prometheus" not in notes
+    releases.uninstall(helm_of_users, namespace)
 
 
 @pytest.mark.parametrize(
@@ -193,5 +208,6 @@ def test_the_raw_manifests_are_accepted_as_they_are(releases: Releases):
     releases.plane.kubectl(
         "wait", "deployment/distilljob-operator", "-n=distilljob-system", "--for=condition=Available"
     )
+    assert "helm" not in (ROOT / "deploy/manifests/install.yaml").read_text().partition("---")[2].lower()
     with pytest.raises(RigError, match="NotFound"):
         releases.plane.kubectl("get", "pod", "distilljob-test", "--namespace=distilljob-system")
