@@ -36,8 +36,8 @@ notebook: setup ## run the tutorial's notebook anew and keep its outputs
 	$(BIN)/python tools/notebook.py
 
 check: setup ## style, types, imports, budgets, examples
-	$(BIN)/ruff check $(SOURCES) tests benchmarks
-	$(BIN)/ruff format --check $(SOURCES) tests benchmarks
+	$(BIN)/ruff check $(SOURCES) tests benchmarks examples
+	$(BIN)/ruff format --check $(SOURCES) tests benchmarks examples
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports
 	$(BIN)/yamllint --strict .
