@@ -10,6 +10,8 @@ from real.site import CHART, Site, packages_for_students
 NAMESPACE = "distilljob-system"
 NAME = "distilljob"
 TAG = "e2e"
+GRACE_SECONDS = 15
+"""A frozen process is killed after it; small networks are saved within a second."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ def _values() -> dict[str, Any]:
         },
         "operator": {"pollSeconds": 1},
         "jobs": {
-            "students": packages_for_students() | _resources("1", "900Mi"),
+            "students": packages_for_students()
+            | _resources("1", "900Mi")
+            | {"terminationGracePeriodSeconds": GRACE_SECONDS},
             "aggregator": _resources("1", "500Mi"),
         },
     }
