@@ -100,6 +100,13 @@ def test_what_needs_the_prometheus_operator_says_so_where_there_is_none(helm_of_
     assert helm_of_users.render(*MONITORS, **{value: "true"})
 
 
+def test_names_fit_the_longest_name_of_a_release(helm_4: Helm):
+    text = helm_4("template", "r" * 53, str(CHART), *MONITORS, *sets(IMAGES | EVERYTHING))
+    names = {each["metadata"]["name"] for each in yaml.safe_load_all(text) if each}
+    assert len(names) > 10
+    assert max(map(len, names)) <= 63
+
+
 def test_prometheus_as_a_source_needs_its_address(helm_4: Helm):
     with pytest.raises(HelmError, match=r"operator\.progress\.prometheusUrl is empty"):
         helm_4.render(**{"operator.progress.source": "Prometheus"})

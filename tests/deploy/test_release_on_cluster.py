@@ -80,6 +80,8 @@ def test_a_release_comes_changes_goes_and_finds_its_jobs_when_it_comes_again(rel
     assert len(pods) == 1, "the restricted standard lets the operator's pod in"
     releases.install(helm_of_users, namespace, **{"operator.workers": "3"})
     assert releases.workers(namespace) == "3"
+    releases.install(helm_of_users, namespace, **{"crds.enabled": "false"})
+    assert releases.plane.kubectl("get", "crd", CRD, "--output=name"), "who no longer installs it keeps it"
     releases.plane.kubectl("apply", f"--namespace={namespace}", f"--filename={ROOT / 'examples/01-digits.yaml'}")
     releases.uninstall(helm_of_users, namespace)
     selector = "--selector=app.kubernetes.io/part-of=distilljob"

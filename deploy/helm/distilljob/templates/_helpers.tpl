@@ -1,5 +1,5 @@
 {{- define "distilljob.name" -}}
-{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 46 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- define "distilljob.operator" -}}
