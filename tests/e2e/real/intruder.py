@@ -15,7 +15,7 @@ PATIENCE_SECONDS = 10.0
 
 
 def main(address: str, tls_dir: str, job_uid: str, student: str, attempt: str) -> None:
-    """Join; print `connected` once a plain connection stands, then the error's name, `joined`, or whether there is an exchange."""
+    """Join; print `connected` once a plain connection stands, then what became of it."""
     host, _, port = address.rpartition(":")
     socket.create_connection((host, int(port)), PATIENCE_SECONDS).close()
     print("connected")
