@@ -1,4 +1,4 @@
-"""The program `distilljob`. Its own imports are few, so that Ctrl-C and SIGTERM are clean from the first moment."""
+"""The program `distilljob`. Its own imports are few, so that signals are a clean end from the first moment."""
 
 import signal
 import sys
@@ -19,8 +19,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _clean_end() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the program with one exit code and no traceback; commands may listen themselves."""
-    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    """Let Ctrl-C, SIGTERM and SIGHUP end the program with one exit code and no traceback; commands may listen too."""
+    defaults = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,  # the terminal is gone
+    }
     heard = {number: default for number, default in defaults.items() if signal.getsignal(number) is default}  # nohup
     for number in heard:
         signal.signal(number, _leave)

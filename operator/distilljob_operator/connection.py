@@ -18,11 +18,13 @@ from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, Kube
 from yaml import YAMLError
 
 from distilljob_core.errors import DistillJobError
-from distilljob_operator.errors import Unavailable
+from distilljob_operator.errors import Unavailable, error_from
 
 MOST_CONNECTIONS: Final = 96
 """A call waits for a free one within its time limit; a watch holds one as long as it lasts."""
 _CREDENTIAL_CHECK_SECONDS: Final = 60.0
+_GOODBYE_SECONDS: Final = 1.0
+"""A WebSocket that is left in the middle of a stream waits no longer for the other side's goodbye."""
 CLIENT_NAME: Final = "distilljob-operator"
 """User agent of the operator; the server also writes it into managedFields."""
 _OWN_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -107,11 +109,23 @@ class Connection:
         session = self._rest.pool_manager or self._rest._create_pool_manager()
         self._rest.pool_manager = session
         url = self._configuration.host + target
-        opened = session.ws_connect(
-            url, headers=headers, protocols=(protocol,), heartbeat=silence_seconds, proxy=self._configuration.proxy
+        opening = session.ws_connect(
+            url,
+            headers=headers,
+            protocols=(protocol,),
+            heartbeat=silence_seconds,
+            timeout=aiohttp.ClientWSTimeout(ws_close=_GOODBYE_SECONDS),
+            proxy=self._configuration.proxy,
         )
-        async with opened as socket:
+        try:
+            async with asyncio.timeout(silence_seconds):
+                socket = await opening
+        except aiohttp.WSServerHandshakeError as error:
+            raise error_from(error.status, {"message": f"no WebSocket: {error.message}, {error.status}"}) from None
+        try:
             yield socket
+        finally:
+            await socket.close()
 
     async def close(self) -> None:
         """Close all connections."""

@@ -1,54 +1,33 @@
 """`distilljob download JOB DIR`: results of a job in a cluster, as the run directory that a local run leaves."""
 
-import asyncio
-import hashlib
 import json
-import os
 from collections.abc import Mapping
-from contextlib import aclosing
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from distilljob import console
 from distilljob.cluster.access import Cluster, reach
+from distilljob.cluster.arrival import Arrival, has_arrived
 from distilljob.cluster.jobs import Known, find
 from distilljob.cluster.place import Place
-from distilljob.cluster.reader import RESULTS, reader_pod
-from distilljob.cluster.results import Part, read_listing, wanted_files
-from distilljob.cluster.shell import ProgramFailed, output_of
-from distilljob.errors import BadInput, CommandError
+from distilljob.cluster.reader import reader_pod
+from distilljob.cluster.results import Part, published_sha256, small_first, wanted_files
+from distilljob.cluster.volume import Volume
+from distilljob.errors import BadInput, CommandError, NotFound
 from distilljob.job_file import dump_yaml
 from distilljob.local.outcome import result_table, write_outcome
 from distilljob.run_directory.folder import RunFolder, write_json
+from distilljob_core import names
 from distilljob_core.artifacts import ENSEMBLE_FILE, RESULT_FILE
-from distilljob_core.files import sync_directory, write_atomically
+from distilljob_core.files import write_atomically
+from distilljob_core.results import RunResult
 from distilljob_core.spec.base import Problem
 from distilljob_core.spec.resolve import student_names
 from distilljob_core.spec.snapshot import snapshot
-from distilljob_operator.errors import Unavailable
-
-TRIES: Final = 5
-PAUSE_SECONDS: Final = 1.0
-_LIST: Final = """\
-import hashlib, json, os, sys
-found = []
-for name in sorted(os.listdir(sys.argv[1])):
-    path = os.path.join(sys.argv[1], name)
-    if name.startswith(".") or not os.path.isfile(path):
-        continue
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for chunk in iter(lambda: file.read(1 << 20), b""):
-            digest.update(chunk)
-    found.append((name, os.path.getsize(path), digest.hexdigest()))
-print(json.dumps(found))
-"""
-_READ: Final = """\
-import shutil, sys
-with open(sys.argv[1], "rb") as file:
-    file.seek(int(sys.argv[2]))
-    shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
-"""
+from distilljob_operator.errors import ApiError
 
 
 def run_download(name: str, folder: Path, place: Place, part: Part, image: str | None) -> int:
@@ -64,115 +43,144 @@ def run_download(name: str, folder: Path, place: Place, part: Part, image: str |
     Raises:
         NotFound: there is no such job, or its results are gone.
         BadInput: the folder holds something else.
-        CommandError: the job has no result yet, the reader does not start, the connection broke for good, or the disk
-            is full.
+        CommandError: the job has published nothing yet, the reader does not start, the connection broke for good, or
+            the disk is full.
     """
     with reach(place) as cluster:
-        known = find(cluster, name)
-        if known.status.result is None:
-            phase = known.status.phase or "Pending"
-            command = place.command("wait", name)
-            raise CommandError(f"{name} has no result yet", [Problem("status.phase", phase, f"wait for it: {command}")])
-        run = _prepare(folder, known)
+        known = _find(cluster, name)
+        _check_published(known, place, part)
+        run = RunFolder(folder.expanduser())
+        run.check_usable()
         try:
-            cluster.run(_fetch_all(cluster, known, run, part, image))
-            restarts = {row.name: sum(row.restarts.model_dump().values()) for row in known.status.students}
-            counted = dict.fromkeys(student_names(known.job.spec), 0) | restarts
-            result = write_outcome(run, counted)
+            with run.locked():
+                _prepare(run, known)
+                if not cluster.run(_fetch_all(cluster, known, run, part, image)):
+                    console.out.print(f"{name} has no result yet; what its students have published is in {run.results}")
+                    return 0
+                restarts = {row.name: sum(row.restarts.model_dump().values()) for row in known.status.students}
+                result = write_outcome(run, dict.fromkeys(student_names(known.job.spec), 0) | restarts)
         except OSError as error:
             raise CommandError(f"{folder} cannot be written: {error.strerror}") from None
     console.out.print(result_table(result, run))
     return 0
 
 
-def _prepare(folder: Path, known: Known) -> RunFolder:
-    """Make the run directory, with the job in it.
+def _find(cluster: Cluster, name: str) -> Known:
+    """Get the job.
 
     Raises:
-        BadInput: it holds something else.
+        NotFound: there is none of that name; where it has been and has left results, the text says so.
     """
-    run = RunFolder(folder.expanduser())
-    run.check_usable()
-    own = snapshot(known.job, known.uid)
-    if run.snapshot.exists() and json.loads(run.snapshot.read_bytes())["metadata"].get("uid") != known.uid:
-        raise BadInput(f"{folder} holds a run of another job; choose another folder")
     try:
-        run.results.mkdir(parents=True, exist_ok=True)
-        write_json(run.snapshot, own)
-        kept = {key: known.body[key] for key in ("apiVersion", "kind", "spec")}
-        kept["metadata"] = {"name": known.name}
-        write_atomically(run.job_yaml, dump_yaml(kept).encode())
-    except OSError as error:
-        raise BadInput(f"{folder} cannot be written: {error.strerror}; choose another folder") from None
-    return run
+        return find(cluster, name)
+    except NotFound as error:
+        kept = cluster.run(_kept_claims(cluster, name))
+        if not kept:
+            raise
+        told = "has the results of a job of this name that was deleted"
+        hint = "mount it into a pod of your own, and copy its files; `kubectl delete pvc` gives it up"
+        raise NotFound(error.title, [*error.problems, *(Problem(claim, told, hint) for claim in kept)]) from None
 
 
-async def _fetch_all(cluster: Cluster, known: Known, run: RunFolder, part: Part, image: str | None) -> None:
-    async with reader_pod(cluster, known, image) as pod:
-        listing = read_listing(await _read(cluster, pod, _LIST, RESULTS))
-        if RESULT_FILE not in listing:
-            raise CommandError(f"the results of {known.name} hold no {RESULT_FILE}; was the volume emptied?")
-        result: Mapping[str, Any] = json.loads(await _content(cluster, pod, RESULT_FILE))
-        ensemble = await _content(cluster, pod, ENSEMBLE_FILE) if ENSEMBLE_FILE in listing else None
-        for name in wanted_files(part, listing, result, ensemble):
-            size, digest = listing[name]
-            await _fetch(cluster, pod, run.results / name, size, digest)
+async def _kept_claims(cluster: Cluster, name: str) -> list[str]:
+    """Name the claims with results of deleted jobs; none where they may not be listed."""
+    try:
+        page = await cluster.api.get(
+            cluster.core("persistentvolumeclaims"), labelSelector=f"{names.LABEL_JOB}={name},{names.LABEL_UID}"
+        )
+    except ApiError:
+        return []
+    found = [claim["metadata"] for claim in page["items"]]
+    return [
+        each["name"] for each in found if each["name"] == names.results_claim(name, each["labels"][names.LABEL_UID])
+    ]
 
 
-async def _fetch(cluster: Cluster, pod: str, path: Path, size: int, sha256: str) -> None:
-    """Bring one file; it appears under its name when it is whole and on disk. What is there already stays."""
-    if _is_there(path, sha256):
+def _check_published(known: Known, place: Place, part: Part) -> None:
+    """Refuse what cannot be there yet.
+
+    Raises:
+        CommandError: it says what to wait for.
+    """
+    if known.status.result is not None or (part == "all" and known.status.start_time is not None):
         return
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with temporary.open("wb") as file:
-            digest = hashlib.sha256()
-            for attempt in range(1, TRIES + 1):
-                try:
-                    await _append(cluster, pod, path.name, file, digest)
-                    break
-                except Unavailable:
-                    if attempt == TRIES:
-                        raise
-                    await asyncio.sleep(PAUSE_SECONDS)
-            file.flush()
-            os.fsync(file.fileno())
-            if (file.tell(), digest.hexdigest()) != (size, sha256):
-                raise CommandError(f"{path.name} arrived with other bytes than it left; give the command again")
-        temporary.rename(path)
-        sync_directory(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-    console.err.print(f"[dim]{path.name}: {size / 1e6:.1f} MB[/]")
+    phase = known.status.phase or "Pending"
+    hint = f"wait for it: {place.command('wait', known.name)}"
+    if known.has_ended:
+        hint = "--all fetches what its students published before"
+    raise CommandError(
+        f"{known.name} has no result{'' if known.has_ended else ' yet'}", [Problem("status.phase", phase, hint)]
+    )
 
 
-def _is_there(path: Path, sha256: str) -> bool:
-    if not path.exists():
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+def _prepare(run: RunFolder, known: Known) -> None:
+    """Put the job into the run directory.
+
+    Raises:
+        BadInput: it holds another one.
+    """
+    if run.snapshot.exists() and json.loads(run.snapshot.read_bytes())["metadata"].get("uid") != known.uid:
+        raise BadInput(f"{run.root} holds a run of another job; choose another folder")
+    run.results.mkdir(exist_ok=True)
+    write_json(run.snapshot, snapshot(known.job, known.uid))
+    kept = {key: known.body[key] for key in ("apiVersion", "kind", "spec")}
+    kept["metadata"] = {"name": known.name}
+    write_atomically(run.job_yaml, dump_yaml(kept).encode())
 
 
-async def _append(cluster: Cluster, pod: str, name: str, file: Any, digest: Any) -> None:
-    """Go on with a file where it stops."""
-    command = ("python3", "-c", _READ, f"{RESULTS}/{name}", str(file.tell()))
-    try:
-        async with aclosing(output_of(cluster, pod, command)) as chunks:
-            async for chunk in chunks:
-                file.write(chunk)
-                digest.update(chunk)
-    except ProgramFailed as error:
-        raise CommandError(f"{name} cannot be read: {error}") from None
+async def _fetch_all(cluster: Cluster, known: Known, run: RunFolder, part: Part, image: str | None) -> bool:
+    """Fetch the files; whether there is a result among them."""
+    async with reader_pod(cluster, known, image) as pod:
+        volume = Volume(cluster, pod)
+        there = await volume.listing()
+        if not there:
+            raise CommandError(f"{known.name} has published nothing" + ("; was the volume emptied?" * known.has_ended))
+        result = await _read_result(volume, known, run, there)
+        if result is None:
+            await _fetch_files(volume, run, {name: there[name] for name in small_first(there)}, {})
+            return False
+        ensemble = None
+        if part == "ensemble" and ENSEMBLE_FILE in there:
+            await _fetch_files(volume, run, {ENSEMBLE_FILE: there[ENSEMBLE_FILE]}, {})
+            ensemble = (run.results / ENSEMBLE_FILE).read_bytes()
+        wanted = {name: there[name] for name in wanted_files(part, there, result, ensemble)}
+        await _fetch_files(volume, run, wanted, published_sha256(result))
+        return True
 
 
-async def _content(cluster: Cluster, pod: str, name: str) -> bytes:
-    return await _read(cluster, pod, _READ, f"{RESULTS}/{name}", "0")
+async def _read_result(volume: Volume, known: Known, run: RunFolder, there: Mapping[str, int]) -> RunResult | None:
+    if RESULT_FILE in there:
+        await _fetch_files(volume, run, {RESULT_FILE: there[RESULT_FILE]}, {})
+        return RunResult.model_validate_json((run.results / RESULT_FILE).read_bytes())
+    if known.status.result is not None:
+        raise CommandError(f"the results of {known.name} hold no {RESULT_FILE}; was the volume emptied?")
+    return None
 
 
-async def _read(cluster: Cluster, pod: str, *program: str) -> bytes:
-    """Give all that a short program of Python prints."""
-    try:
-        async with aclosing(output_of(cluster, pod, ("python3", "-c", *program))) as chunks:
-            return b"".join([chunk async for chunk in chunks])
-    except ProgramFailed as error:
-        raise CommandError(f"the results cannot be read: {error}") from None
+async def _fetch_files(volume: Volume, run: RunFolder, sizes: Mapping[str, int], published: Mapping[str, str]) -> None:
+    """Fetch what is not here yet.
+
+    Args:
+        volume: where the files are.
+        run: where they go.
+        sizes: in bytes, by name.
+        published: sha256 of those that students have sent off; of others it is computed in the volume.
+    """
+    with _progress() as progress:
+        bar = progress.add_task("", total=sum(sizes.values()))
+        for name, size in sizes.items():
+            progress.update(bar, description=escape(name))
+            path, sha256 = run.results / name, published.get(name) or await volume.sha256(name)
+            if has_arrived(path, sha256):
+                progress.advance(bar, size)
+                continue
+            with Arrival(path, size, sha256, partial(progress.advance, bar)) as arrival:
+                await volume.fetch(name, arrival)
+                arrival.finish()
+            console.err.print(f"[dim]{escape(name)}: {console.in_bytes(size)}[/]")
+
+
+def _progress() -> Progress:
+    """Show how far it is, where somebody looks."""
+    shown = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    return Progress(*shown, console=console.err, transient=True, disable=not console.err.is_terminal)

@@ -1,27 +1,39 @@
-"""A pod that holds a job's results for as long as they are fetched, and does nothing."""
+"""The reader: a pod with a job's results, started, waited for, and removed in every end."""
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any, Final
 
+from rich.markup import escape
+
+from distilljob import console
 from distilljob.cluster.access import Cluster
 from distilljob.cluster.jobs import Known
+from distilljob.cluster.reader_manifest import CONTAINER, best_model, holder_of, reader_manifest
 from distilljob.errors import CommandError, NotFound
 from distilljob_core import names
 from distilljob_core.spec.base import Problem
 from distilljob_operator import errors
-from distilljob_operator.manifests.objects import owner_reference
-from distilljob_operator.manifests.pods import USER_ID
-from distilljob_operator.manifests.storage import results_claim_name, results_sub_path
+from distilljob_operator.manifests.storage import results_claim_name
 
-LIFETIME_SECONDS: Final = 3600
-"""A reader whose command was killed ends by itself."""
-START_SECONDS: Final = 300.0
+START_SECONDS: Final = 600.0
+"""For the scheduler, an autoscaler, the volume, and an image of gigabytes."""
 LOOK_SECONDS: Final = 0.5
-RESULTS: Final = "/results"
-_AMOUNTS: Final = {"cpu": "100m", "memory": "128Mi"}
+REMOVAL_PAUSES_SECONDS: Final = (0.5, 1.0, 2.0, 4.0)
+_LOOKS_PER_EVENTS: Final = 10
+_HOPELESS: Final = (
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+)
+_ENDED: Final = ("Failed", "Succeeded")
+_PASSING: Final = (errors.Unavailable, errors.TooManyRequests)
+_UNTOLD: Final = ("ContainerCreating", "PodInitializing", "Completed")
+"""What a kubelet says when it says nothing."""
 
 
 @asynccontextmanager
@@ -37,127 +49,165 @@ async def reader_pod(cluster: Cluster, known: Known, image: str | None) -> Async
         NotFound: the job has no claim with results.
         CommandError: no image is known, or the pod does not start; with the reason.
     """
-    await _check_claim(cluster, results_claim_name(known.job))
-    page = await cluster.api.get(cluster.core("pods"), labelSelector=f"{names.LABEL_UID}={known.uid}")
-    made = await cluster.api.create(cluster.core("pods"), reader_manifest(known, page["items"], image))
-    name = made["metadata"]["name"]
+    manifest = await _manifest(cluster, known, image)
+    name = manifest["metadata"]["name"]
+    may_be_there = True
     try:
+        try:
+            await cluster.api.create(cluster.core("pods"), manifest)
+        except errors.ApiError as error:
+            may_be_there = isinstance(error, errors.Unavailable)
+            raise _refused(error) from None
         await _until_running(cluster, name)
         yield name
     finally:
-        await cluster.api.delete(f"{cluster.core('pods')}/{name}", made["metadata"]["uid"], grace_seconds=0)
+        if may_be_there:
+            await _remove(cluster, name)
 
 
-def reader_manifest(known: Known, pods: Sequence[Mapping[str, Any]], image: str | None) -> dict[str, Any]:
-    """Make the pod.
-
-    Args:
-        known: the job.
-        pods: those of the job that are there: they know an image and its pull secrets, and a running aggregator the
-            node that holds the volume.
-        image: None = that of the newest pod, the aggregator's if it has one.
+async def check_runs(cluster: Cluster, name: str) -> None:
+    """Look whether the reader is still there; an API server that is away says nothing about it.
 
     Raises:
-        CommandError: neither says an image.
+        CommandError: it is not; with the reason.
     """
-    model = max(pods, key=_is_better_model, default=None)
-    if model is None and image is None:
-        hint = "name one with Python in it: --image registry.example.com/distilljob-aggregator:0.1.0"
-        raise CommandError("no image is known to read the results with", [Problem("--image", "no pod is left", hint)])
-    own = model["spec"] if model else {}
-    container = _container(known, image or own["containers"][0]["image"])
-    if own.get("containers"):
-        container["imagePullPolicy"] = own["containers"][0].get("imagePullPolicy", "IfNotPresent")
-    claim = {"claimName": results_claim_name(known.job), "readOnly": True}
-    user = {"runAsNonRoot": True, "runAsUser": USER_ID, "runAsGroup": USER_ID, "fsGroup": USER_ID}
-    spec: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "activeDeadlineSeconds": LIFETIME_SECONDS,
-        "terminationGracePeriodSeconds": 0,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {**user, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [container],
-        "volumes": [{"name": "results", "persistentVolumeClaim": claim}],
-    }
-    spec |= {key: own[key] for key in ("imagePullSecrets", "tolerations") if own.get(key)}
-    if node := _node_of_results(pods):
-        spec["affinity"] = _on_node(node)
-    metadata = {
-        "name": f"{known.name}-reader-{secrets.token_hex(3)}",
-        "labels": {"app.kubernetes.io/name": "distilljob", "app.kubernetes.io/component": "reader"},
-        "ownerReferences": [owner_reference(known.job) | {"controller": False}],
-    }
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    pod = await _look(cluster, name)
+    if pod is not None and not _runs(pod):
+        raise _ended(name, what_it_waits_for(pod))
 
 
-def _container(known: Known, image: str) -> dict[str, Any]:
-    sub_path = results_sub_path(known.job)
-    mount = {"name": "results", "mountPath": RESULTS, "readOnly": True}
-    return {
-        "name": "reader",
-        "image": image,
-        "command": ["sleep", str(LIFETIME_SECONDS)],
-        "resources": {"requests": _AMOUNTS, "limits": _AMOUNTS},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [mount if sub_path is None else mount | {"subPath": sub_path}],
-    }
+async def _look(cluster: Cluster, name: str) -> Mapping[str, Any] | None:
+    """Give the pod; None while the API server is away.
 
-
-def _is_better_model(pod: Mapping[str, Any]) -> tuple[bool, str]:
-    metadata = pod["metadata"]
-    return metadata["labels"].get(names.LABEL_ROLE) == names.AGGREGATOR, str(metadata.get("creationTimestamp", ""))
-
-
-def _node_of_results(pods: Sequence[Mapping[str, Any]]) -> str | None:
-    """Find the node that a volume of one node at a time is attached to: where an aggregator still runs."""
-    for pod in pods:
-        is_aggregator = pod["metadata"]["labels"].get(names.LABEL_ROLE) == names.AGGREGATOR
-        if is_aggregator and pod.get("status", {}).get("phase") == "Running":
-            return str(pod["spec"].get("nodeName", "")) or None
-    return None
-
-
-def _on_node(node: str) -> dict[str, Any]:
-    field = {"key": "metadata.name", "operator": "In", "values": [node]}
-    terms = {"nodeSelectorTerms": [{"matchFields": [field]}]}
-    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
-
-
-async def _check_claim(cluster: Cluster, claim: str) -> None:
+    Raises:
+        CommandError: somebody has deleted it.
+    """
     try:
-        await cluster.api.get(f"{cluster.core('persistentvolumeclaims')}/{claim}")
+        return await cluster.api.get(f"{cluster.core('pods')}/{name}")
     except errors.NotFound:
-        raise NotFound(f"the claim {claim} is gone, and with it the results of the job") from None
+        raise _ended(name, "was deleted") from None
+    except _PASSING:
+        return None
+
+
+def _ended(name: str, why: str) -> CommandError:
+    return CommandError("the pod that reads the results has ended", [Problem(name, why, "give the command again")])
+
+
+async def _manifest(cluster: Cluster, known: Known, image: str | None) -> dict[str, Any]:
+    claim_name = results_claim_name(known.job)
+    try:
+        claim = await cluster.api.get(f"{cluster.core('persistentvolumeclaims')}/{claim_name}")
+    except errors.NotFound:
+        raise NotFound(f"the claim {claim_name} is gone, and with it the results of the job") from None
+    pods = [pod async for page in cluster.api.list_pages(cluster.core("pods")) for pod in page["items"]]
+    own = [pod for pod in pods if pod["metadata"].get("labels", {}).get(names.LABEL_UID) == known.uid]
+    model = best_model(known.job, own or await _templates(cluster, known))
+    return reader_manifest(known.job, model, holder_of(claim, pods), image)
+
+
+async def _templates(cluster: Cluster, known: Known) -> list[Mapping[str, Any]]:
+    """Find what pods were made of that have gone with their nodes; nothing where that may not be read."""
+    found = []
+    for path in ("apps/v1/{}/deployments", "batch/v1/{}/jobs"):
+        where = f"/apis/{path.format(f'namespaces/{cluster.namespace}')}"
+        try:
+            page = await cluster.api.get(where, labelSelector=f"{names.LABEL_UID}={known.uid}")
+        except errors.Forbidden:
+            continue
+        found += [item["spec"]["template"] for item in page["items"]]
+    return found
+
+
+def _refused(error: errors.ApiError) -> Exception:
+    """Say of what the server speaks; other refusals are those of every command."""
+    if isinstance(error, errors.Invalid):
+        return CommandError("the cluster refuses the pod that reads the results", [Problem("Pod", error.message)])
+    return error
 
 
 async def _until_running(cluster: Cluster, name: str) -> None:
-    waits = "nothing is known of it"
+    told = "Pending"
     try:
         async with asyncio.timeout(START_SECONDS):
-            while True:
-                pod = await cluster.api.get(f"{cluster.core('pods')}/{name}")
-                if pod["status"].get("phase") == "Running":
+            for number in count(1):
+                pod = await _look(cluster, name)
+                if pod is not None and _runs(pod):
                     return
-                waits = what_it_waits_for(pod)
-                if pod["status"].get("phase") in ("Failed", "Succeeded") or "ErrImageNeverPull" in waits:
+                words = await _words(cluster, pod, with_events=number % _LOOKS_PER_EVENTS == 0) if pod else told
+                is_over = pod is not None and pod["status"].get("phase") in _ENDED
+                if is_over or words.startswith(_HOPELESS):
+                    told = words
                     break
+                if words not in (told, "Pending"):
+                    told = words
+                    console.err.print(f"[dim]{name} waits: {escape(words)}[/]")
                 await asyncio.sleep(LOOK_SECONDS)
     except TimeoutError:
         pass
-    raise CommandError("the pod that reads the results does not start", [Problem(name, waits)])
+    raise CommandError("the pod that reads the results does not start", [Problem(name, told, _hint(told))])
+
+
+async def _words(cluster: Cluster, pod: Mapping[str, Any], *, with_events: bool) -> str:
+    words = what_it_waits_for(pod)
+    if words == "Pending" and with_events:
+        return await _newest_warning(cluster, pod["metadata"]["name"]) or words
+    return words
+
+
+def _hint(told: str) -> str:
+    if told.startswith(("ErrImage", "ImagePull", "InvalidImage", "StartError", "CreateContainer")):
+        return "--image names another image, with Python in it, that the cluster can pull"
+    return "give the command again when there is room, or ask whoever runs the cluster"
+
+
+def _runs(pod: Mapping[str, Any]) -> bool:
+    """Say whether the container is up; others in the pod, of a mesh perhaps, do not count."""
+    statuses = pod["status"].get("containerStatuses", ())
+    return any(each["name"] == CONTAINER and "running" in each.get("state", {}) for each in statuses)
 
 
 def what_it_waits_for(pod: Mapping[str, Any]) -> str:
-    """Say in Kubernetes' own words what is in the way of a pod."""
+    """Say in Kubernetes' own words what is in the way of a pod, or what has ended it; else its phase."""
     status = pod.get("status", {})
-    waiting = [each.get("state", {}).get("waiting") for each in status.get("containerStatuses", ())]
-    unmet = [each for each in status.get("conditions", ()) if each.get("status") == "False" and each.get("message")]
-    told = [each for each in (*waiting, *unmet, status) if each and each.get("reason")]
+    states = [state for each in status.get("containerStatuses", ()) for state in each.get("state", {}).values()]
+    unscheduled = [each for each in status.get("conditions", ()) if each["type"] == "PodScheduled"]
+    told = [each for each in (status, *states, *unscheduled) if each.get("reason") and each["reason"] not in _UNTOLD]
     if not told:
         return str(status.get("phase", "Pending"))
     return ": ".join(filter(None, (told[0]["reason"], told[0].get("message", ""))))
+
+
+async def _newest_warning(cluster: Cluster, name: str) -> str:
+    """Say what only events tell, such as a volume that cannot be attached; nothing where they may not be read."""
+    selector = f"involvedObject.name={name},type=Warning"
+    try:
+        page = await cluster.api.get(cluster.core("events"), fieldSelector=selector)
+    except errors.ApiError:
+        return ""
+    newest = max(page["items"], key=lambda event: event["metadata"]["creationTimestamp"], default=None)
+    return f"{newest['reason']}: {newest['message']}" if newest else ""
+
+
+async def _remove(cluster: Cluster, name: str) -> None:
+    """Delete the pod, also one whose creation was never confirmed; what prevents it is told, and hides no error."""
+    path = f"{cluster.core('pods')}/{name}"
+    pauses = iter(REMOVAL_PAUSES_SECONDS)
+    while True:
+        try:
+            pod = await cluster.api.get(path)
+            await cluster.api.delete(path, pod["metadata"]["uid"], grace_seconds=0)
+            return
+        except errors.NotFound:
+            return
+        except errors.ApiError as error:
+            pause_seconds = next(pauses, None) if isinstance(error, _PASSING) else None
+            if pause_seconds is None:
+                _tell_of_leftover(cluster, name, error)
+                return
+        await asyncio.sleep(pause_seconds)
+
+
+def _tell_of_leftover(cluster: Cluster, name: str, error: errors.ApiError) -> None:
+    advice = f"it ends by itself within an hour; kubectl delete pod {name} -n {cluster.namespace} removes it"
+    console.err.print(f"[yellow]warning:[/] the pod {name} could not be removed: {escape(error.message)}; {advice}")

@@ -13,7 +13,7 @@ import aiohttp
 
 from distilljob.cluster.access import Cluster
 from distilljob_operator.connection import unavailable_without_answer
-from distilljob_operator.errors import Unavailable
+from distilljob_operator.errors import Forbidden, Unavailable
 
 PROTOCOL: Final = "v4.channel.k8s.io"
 SILENCE_SECONDS: Final = 30.0
@@ -24,29 +24,34 @@ class ProgramFailed(Exception):
     """A program in a pod ended with an error; the text is what it said."""
 
 
-async def output_of(cluster: Cluster, pod: str, command: Sequence[str]) -> AsyncGenerator[bytes]:
-    """Run a program in a pod's first container, and give what it prints as it comes.
+async def output_of(cluster: Cluster, pod: str, container: str, command: Sequence[str]) -> AsyncGenerator[bytes]:
+    """Run a program in a pod, and give what it prints as it comes.
 
     Raises:
         ProgramFailed: it ended with an error, or could not be started.
+        Forbidden: the user may not.
         Unavailable: the connection broke before its end was known.
     """
-    query = [*(("command", word) for word in command), ("stdout", "true"), ("stderr", "true")]
+    query = [("container", container), *(("command", word) for word in command), ("stdout", "true"), ("stderr", "true")]
     target = f"{cluster.core('pods')}/{pod}/exec?{urlencode(query)}"
     complaint = b""
     with unavailable_without_answer():
-        async with cluster.connection.websocket(target, PROTOCOL, SILENCE_SECONDS) as socket:
-            async for message in socket:
-                if message.type is not aiohttp.WSMsgType.BINARY or not message.data:
-                    continue
-                channel, content = message.data[0], message.data[1:]
-                if channel == _STDOUT and content:
-                    yield content
-                elif channel == _STDERR:
-                    complaint += content
-                elif channel == _STATUS:
-                    _check_end(content, complaint)
-                    return
+        try:
+            async with cluster.connection.websocket(target, PROTOCOL, SILENCE_SECONDS) as socket:
+                async for message in socket:
+                    if message.type is not aiohttp.WSMsgType.BINARY or not message.data:
+                        continue
+                    channel, content = message.data[0], message.data[1:]
+                    if channel == _STDOUT and content:
+                        yield content
+                    elif channel == _STDERR:
+                        complaint += content
+                    elif channel == _STATUS:
+                        _check_end(content, complaint)
+                        return
+        except Forbidden as error:
+            needed = "running a program in a pod needs get and create on pods/exec"
+            raise Forbidden(error.status, error.reason, needed) from None
     raise Unavailable.silence("the connection to the pod broke")
 
 

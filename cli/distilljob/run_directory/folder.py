@@ -113,10 +113,10 @@ class RunFolder:
         """
         with _bad_folder_named(self.root):
             if self.root.exists() and not self.root.is_dir():
-                raise BadInput(f"{self.root} is a file; choose another folder with -o")
+                raise BadInput(f"{self.root} is a file; choose another folder")
             others = self.root.is_dir() and any(path.name not in _LOCKS for path in self.root.iterdir())
         if others and not self.is_run():
-            raise BadInput(f"{self.root} is neither empty nor a run directory; choose another folder with -o")
+            raise BadInput(f"{self.root} is neither empty nor a run directory; choose another folder")
 
     def clear(self) -> None:
         """Remove what a run made here, and nothing else; the snapshot last, so that a crash leaves a run directory."""
@@ -181,7 +181,7 @@ def _bad_folder_named(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BadInput(f"{root} cannot be used: {error.strerror}; choose another folder with -o") from None
+        raise BadInput(f"{root} cannot be used: {error.strerror}; choose another folder") from None
 
 
 def _taken(lock: BinaryIO, patience_seconds: float) -> bool:

@@ -1,0 +1,150 @@
+"""`distilljob download` when something breaks in the middle."""
+
+import hashlib
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import distilljob
+from distilljob.cluster.download import run_download
+from distilljob.errors import CommandError
+
+
+def download(place, folder: Path, part: Any = "all") -> distilljob.Result:
+    assert run_download("tiny", folder, place, part, None) == 0
+    return distilljob.read(folder)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def weights_of(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "results").iterdir() if path.suffix == ".safetensors")
+
+
+def parts_of(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "results").iterdir() if path.suffix == ".part")
+
+
+def is_removed(server) -> bool:
+    return server.deleted == [server.reader["metadata"]["name"]]
+
+
+def test_a_stream_that_breaks_goes_on_where_it_broke(server, place, tmp_path):
+    server.cuts = 3
+    fetched = download(place, tmp_path / "all")
+    assert digests(fetched.folder / "results") == digests(server.results)
+    assert sum(offset > 0 for offset in server.offsets) == 3
+
+
+def test_a_stream_that_lost_its_end_goes_on_though_its_program_ended_well(server, place, tmp_path):
+    server.short_ends = 2
+    fetched = download(place, tmp_path / "all")
+    assert digests(fetched.folder / "results") == digests(server.results)
+    assert sum(offset > 0 for offset in server.offsets) == 2
+
+
+def test_a_connection_that_breaks_for_good_is_given_up_and_what_arrived_is_kept(server, place, tmp_path):
+    size = (server.results / "cnn-selected.safetensors").stat().st_size
+    server.cuts = 1000
+    with pytest.raises(CommandError, match=r"cnn-selected.safetensors did not arrive: .*goes on from there"):
+        download(place, tmp_path / "all")
+    assert (weights_of(tmp_path / "all"), is_removed(server)) == ([], True)
+    (part,) = parts_of(tmp_path / "all")
+    assert (tmp_path / "all/results" / part).stat().st_size > size / 2
+    server.cuts = 0
+    server.offsets.clear()
+    fetched = download(place, tmp_path / "all")
+    assert server.offsets[0] > size / 2
+    assert digests(fetched.folder / "results") == digests(server.results)
+
+
+def test_what_is_kept_of_another_file_is_not_gone_on_with(server, place, tmp_path):
+    server.cuts = 1000
+    with pytest.raises(CommandError):
+        download(place, tmp_path / "all")
+    (part,) = parts_of(tmp_path / "all")
+    (tmp_path / "all/results" / part).write_bytes(b"x" * 10_000_000)
+    server.cuts = 0
+    fetched = download(place, tmp_path / "all")
+    assert digests(fetched.folder / "results") == digests(server.results)
+
+
+def test_a_kept_part_with_wrong_bytes_is_given_up_and_the_next_command_begins_anew(server, place, tmp_path):
+    server.cuts = 1000
+    with pytest.raises(CommandError):
+        download(place, tmp_path / "all")
+    (part,) = parts_of(tmp_path / "all")
+    (tmp_path / "all/results" / part).write_bytes(b"x" * 100)
+    server.cuts = 0
+    with pytest.raises(CommandError, match=r"cnn-selected.safetensors has not the sha256 that was announced"):
+        download(place, tmp_path / "all")
+    assert (weights_of(tmp_path / "all"), parts_of(tmp_path / "all")) == ([], [])
+    assert digests(download(place, tmp_path / "all").folder / "results") == digests(server.results)
+
+
+def test_weights_that_the_volume_has_damaged_never_appear(server, place, tmp_path):
+    weights = server.results / "cnn.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    with pytest.raises(CommandError, match=r"cnn.safetensors has not the sha256 that was announced"):
+        download(place, tmp_path / "all")
+    assert weights_of(tmp_path / "all") == ["cnn-selected.safetensors"]
+    assert is_removed(server)
+
+
+def test_a_reader_that_ends_meanwhile_says_why(server, place, tmp_path):
+    server.ended = "DeadlineExceeded"
+    with pytest.raises(CommandError, match=r"has ended\n.*DeadlineExceeded: it is over"):
+        download(place, tmp_path / "all")
+    assert len(parts_of(tmp_path / "all")) == 1
+
+
+def test_a_file_that_vanishes_is_named_in_words(server, place, tmp_path):
+    server.vanishing = "cnn.safetensors"
+    with pytest.raises(CommandError) as raised:
+        download(place, tmp_path / "all")
+    assert str(raised.value) == "cnn.safetensors cannot be read in the volume: No such file or directory"
+    assert is_removed(server)
+
+
+def test_a_disk_that_is_full_is_named_and_gets_its_room_back(server, place, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(CommandError, match=r"all cannot be written: File too large"):
+            download(place, tmp_path / "all")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (weights_of(tmp_path / "all"), parts_of(tmp_path / "all")) == ([], [])
+    assert is_removed(server)
+
+
+def test_a_pod_that_cannot_be_removed_is_named_with_the_command_that_removes_it(server, place, tmp_path, capsys):
+    server.delete_status = 503
+    download(place, tmp_path / "all")
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"kubectl delete pod {server.reader['metadata']['name']} -n team" in told
+    assert len(server.deleted) == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_whoever_ends_it_leaves_no_pod_and_goes_on_later(server, place, tmp_path, number):
+    server.holds = 1
+    command = [sys.executable, "-m", "distilljob.main", "download", "tiny", str(tmp_path / "all"), "--all"]
+    with subprocess.Popen([*command, f"--kubeconfig={place.kubeconfig}"], stderr=subprocess.PIPE, text=True) as process:
+        assert server.is_held.wait(60)
+        process.send_signal(number)
+        _, complaint = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert "Traceback" not in complaint
+    assert is_removed(server)
+    assert len(parts_of(tmp_path / "all")) == 1
+    server.offsets.clear()
+    download(place, tmp_path / "all")
+    assert server.offsets[0] > 0
