@@ -5,7 +5,8 @@ on channel 3 says how the program ended. A connection that breaks before it said
 """
 
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlencode
 
@@ -13,7 +14,7 @@ import aiohttp
 
 from distilljob.cluster.access import Cluster
 from distilljob_operator.connection import unavailable_without_answer
-from distilljob_operator.errors import Forbidden, Unavailable
+from distilljob_operator.errors import ApiError, Forbidden, Invalid, NotFound, Unavailable
 
 PROTOCOL: Final = "v4.channel.k8s.io"
 SILENCE_SECONDS: Final = 30.0
@@ -30,29 +31,41 @@ async def output_of(cluster: Cluster, pod: str, container: str, command: Sequenc
     Raises:
         ProgramFailed: it ended with an error, or could not be started.
         Forbidden: the user may not.
-        Unavailable: the connection broke before its end was known.
+        ApiError: no WebSocket gets through.
+        Unavailable: the connection broke before its end was known, or the pod is gone.
     """
     query = [("container", container), *(("command", word) for word in command), ("stdout", "true"), ("stderr", "true")]
     target = f"{cluster.core('pods')}/{pod}/exec?{urlencode(query)}"
     complaint = b""
-    with unavailable_without_answer():
-        try:
-            async with cluster.connection.websocket(target, PROTOCOL, SILENCE_SECONDS) as socket:
-                async for message in socket:
-                    if message.type is not aiohttp.WSMsgType.BINARY or not message.data:
-                        continue
-                    channel, content = message.data[0], message.data[1:]
-                    if channel == _STDOUT and content:
-                        yield content
-                    elif channel == _STDERR:
-                        complaint += content
-                    elif channel == _STATUS:
-                        _check_end(content, complaint)
-                        return
-        except Forbidden as error:
-            needed = "running a program in a pod needs get and create on pods/exec"
-            raise Forbidden(error.status, error.reason, needed) from None
+    with unavailable_without_answer(), _refusals_explained():
+        async with cluster.connection.websocket(target, PROTOCOL, SILENCE_SECONDS) as socket:
+            async for message in socket:
+                if message.type is not aiohttp.WSMsgType.BINARY or not message.data:
+                    continue
+                channel, content = message.data[0], message.data[1:]
+                if channel == _STDOUT and content:
+                    yield content
+                elif channel == _STDERR:
+                    complaint += content
+                elif channel == _STATUS:
+                    _check_end(content, complaint)
+                    return
     raise Unavailable.silence("the connection to the pod broke")
+
+
+@contextmanager
+def _refusals_explained() -> Iterator[None]:
+    """Put what an answer's status means into words: a refused WebSocket has no text."""
+    try:
+        yield
+    except Forbidden as error:
+        needed = "running a program in a pod needs get and create on pods/exec"
+        raise Forbidden(error.status, error.reason, needed) from None
+    except Invalid as error:
+        needed = "whatever stands before the API server must let WebSockets through"
+        raise ApiError(error.status, error.reason, f"{error.message}; {needed}") from None
+    except NotFound as error:
+        raise Unavailable.silence(error.message) from None
 
 
 def _check_end(content: bytes, complaint: bytes) -> None:

@@ -14,8 +14,8 @@ from distilljob.cluster.shell import ProgramFailed, output_of
 from distilljob.errors import CommandError
 from distilljob_operator.errors import Unavailable
 
-PAUSES_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
-"""Before each new try: an API server that is replaced is back by the last one."""
+PAUSES_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Before each new try: an API server that is replaced takes its minute."""
 _LIST: Final = """\
 import json, os, sys
 try:
