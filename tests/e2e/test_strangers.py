@@ -5,12 +5,13 @@ cluster whose CNI enforces them refuses the connection before.
 """
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from real import intruder
+from real import faults, intruder
 from real.jobs import Job, digits
 from real.release import TAG
 from real.site import Site, until
@@ -24,11 +25,13 @@ NEWER, SAME = "99", "1"
 
 @pytest.fixture(scope="module")
 def job(site: Site, team: str, undisturbed: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
-    """Give a job at work, that ends as if nobody had ever tried anything."""
+    """Give a job that waits for one of its students, and ends as if nobody had ever tried anything."""
     job = Job(site, team, "guarded")
     job.apply(digits(job.name))
     job.until_at_work("mlp", cycle=1)
+    waited_for = faults.stop_pod(job)
     yield job
+    site.cluster.signal_container(team, waited_for, signal.SIGCONT)
     job.until_complete()
     assert job.restarts() == {}
     assert job.weights(tmp_path_factory.mktemp("guarded")) == undisturbed

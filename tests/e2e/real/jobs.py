@@ -130,6 +130,7 @@ class Job:
         """Fetch everything; give the sha256 of every student's weights after the last epoch."""
         results = self.download(folder, "--all") / "results"
         files = sorted(results.glob("*.safetensors"))
+        assert len(files) >= len(self.status["students"]), f"weights are missing: {files}"
         return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
     def delete(self) -> None:
