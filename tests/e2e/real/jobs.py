@@ -21,7 +21,7 @@ def digits(name: str, **spec: Any) -> Object:
     """Give the first example, long enough to be disturbed, with changes to its spec."""
     job = dict(read_yaml(DIGITS.read_text()))
     job["metadata"]["name"] = name
-    job["spec"]["method"]["distillEpochs"] = 120
+    job["spec"]["method"]["distillEpochs"] = 60
     job["spec"]["checkpoints"] = {"intervalSeconds": 5}
     job["spec"] |= spec
     return job
