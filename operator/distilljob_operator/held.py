@@ -9,6 +9,7 @@ from distilljob_core.lifecycle.model import Decision, End, EndReason, JobState, 
 from distilljob_core.lifecycle.seen import AttemptSeen, AttemptStanding, Seen, StudentSeen
 from distilljob_core.names import AGGREGATOR
 from distilljob_operator.base import Base
+from distilljob_operator.no_pod import Reasons
 from distilljob_operator.sightings import Sightings
 from distilljob_operator.wanted import Wanted
 
@@ -30,8 +31,7 @@ class Held:
     """Memory and decision of the last status write, if it was refused or not answered; see `Reconciler._find_out`."""
     wanted: Wanted | None = None
     sightings: Sightings = field(default_factory=Sightings)
-    no_pod_messages: dict[str, str] = field(default_factory=dict)
-    """Why a Job makes no pod, by its UID."""
+    no_pod: Reasons = field(default_factory=Reasons)
     base: Base | None = None
     taken: str = ""
     """Which name somebody else's object has, in words for the user."""

@@ -214,5 +214,8 @@ def _of_podless(scene: _Scene, job: JobChild, *, is_accounted_for: bool) -> list
         reason, message = SUSPENDED, f"Job {job.name} was suspended by somebody else: set its spec.suspend to false"
     elif not job.is_over and scene.is_due(since_seconds + NO_POD_SECONDS):
         scene.no_pod_jobs.append(job)
-        reason, message = NO_POD, scene.no_pod_messages.get(job.uid, f"Job {job.name} makes no pod")
+        reason, message = (
+            NO_POD,
+            scene.no_pod_messages.get(job.uid, f"Job {job.name} makes no pod, and no event says why yet"),
+        )
     return [AttemptSeen(job.attempt, AttemptStanding.PENDING, reason=reason, message=message)]

@@ -93,7 +93,7 @@ class Reconciler:
             held.sightings,
             now_seconds=now_seconds,
             watching_since_seconds=tools.watches.watching_since_seconds(record.key[0]),
-            no_pod_messages=held.no_pod_messages,
+            no_pod_messages=held.no_pod.messages,
         )
         held.sightings = observation.sightings
         seen = held.show_unmade(observation.seen)
@@ -190,17 +190,19 @@ class Reconciler:
 
     async def _ask_why(self, record: JobRecord, held: Held, observation: Observation) -> None:
         """Find out why Jobs make no pods; whoever reads the status should not have to."""
-        unasked = [job for job in observation.no_pod_jobs if job.uid not in held.no_pod_messages]
-        if not unasked:
+        now_seconds = self._tools.clock()
+        question = held.no_pod.next_question(observation.no_pod_jobs, now_seconds)
+        if question is None:
             self._questions.over(record.key)
             return
-        turn_seconds = self._questions.turn(record.key, self._tools.clock())
-        if self._tools.clock() < turn_seconds:
-            self._tools.queue.add_at(record.key, turn_seconds)
+        due_seconds, job = question
+        if due_seconds <= now_seconds:
+            due_seconds = self._questions.turn(record.key, now_seconds)
+        if due_seconds > now_seconds:
+            self._tools.queue.add_at(record.key, due_seconds)
             return
         self._questions.over(record.key)
-        job = unasked[0]
-        held.no_pod_messages[job.uid] = await no_pod_message(self._tools.api, job)
+        held.no_pod.take(job, await no_pod_message(self._tools.api, job), now_seconds)
         self._tools.queue.add(record.key)
 
     async def _expire(self, record: JobRecord, job: DistillJob, state: JobState) -> None:

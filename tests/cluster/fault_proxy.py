@@ -181,6 +181,14 @@ class FaultProxy:
 
         self._faults.append(_Fault(match, misbehave, times, after))
 
+    def find_nothing(self, match: Match, *, times: int = 1) -> None:
+        """Answer that there are no such objects, and forward nothing."""
+
+        async def misbehave(_: web.Request, __: Call) -> web.StreamResponse:
+            return web.json_response({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []})
+
+        self._faults.append(_Fault(match, misbehave, times, after=0))
+
     def say_nothing(self, match: Match, *, forward: bool = False, times: int = 1, after: int = 0) -> None:
         """Never answer, with or without having passed the request on."""
 

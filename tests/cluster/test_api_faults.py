@@ -12,7 +12,7 @@ from harness.aggregators import Aggregators
 from harness.group import Group, Site
 from harness.jobs import condition
 from harness.operator_process import OperatorProcess
-from rig.api import JOBS, PODS, Api, Object
+from rig.api import JOBS, PODS, RESOURCE_QUOTAS, Api, Object
 from rig.control_plane import ControlPlane
 
 IMPATIENT = {"hang": {"steadySeconds": 5}}
@@ -220,3 +220,16 @@ async def test_an_api_server_that_is_away_for_ten_looks_costs_no_student_anythin
     assert await pod_uids(group) == before
     await group.exit("a", 1)
     await assert_replaced_once(group, before)
+
+
+@pytest.mark.parametrize("behind", [{"no_pod_seconds": 1.0, "ask_again_seconds": 1.0}], indirect=True)
+async def test_why_a_job_makes_no_pod_is_told_also_when_the_word_comes_after_the_question(
+    behind: Group, proxy: FaultProxy
+) -> None:
+    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    await behind.api.create(RESOURCE_QUOTAS, quota, behind.namespace)
+    await behind.api.until(RESOURCE_QUOTAS, lambda found: found[0].get("status", {}).get("used"), behind.namespace)
+    proxy.find_nothing(lists("/events"), times=2)
+    await behind.apply("a")
+    await behind.until_condition("StudentsReady", "False", "StudentsPending", "and no event says why yet")
+    await behind.until_condition("StudentsReady", "False", "StudentsPending", "exceeded quota: none")

@@ -38,6 +38,7 @@ QUOTA = "api/v1/resourcequotas"
 PATIENCE = {
     "call_seconds": 5.0,
     "no_pod_seconds": 1.0,
+    "ask_again_seconds": 1.0,
     "unreachable_seconds": 1.0,
     "taken_seconds": 1.0,
     "status_seconds": 2.0,

@@ -7,13 +7,14 @@ import json
 import sys
 from functools import partial
 
-from distilljob_operator import app, informer, lease, observe, reconcile, status_writer
+from distilljob_operator import app, informer, lease, no_pod, observe, reconcile, status_writer
 from distilljob_operator.api import Api, TimeLimits
 from distilljob_operator.main import main as run
 
 LIMITS = ("call_seconds", "silence_seconds")
 CONSTANTS = {
     "no_pod_seconds": (observe, "NO_POD_SECONDS"),
+    "ask_again_seconds": (no_pod, "AGAIN_SECONDS"),
     "unreachable_seconds": (observe, "UNREACHABLE_SECONDS"),
     "gap_seconds": (informer, "GAP_SECONDS"),
     "status_seconds": (status_writer, "STATUS_SECONDS"),
