@@ -5,22 +5,44 @@ from collections.abc import Iterator
 
 import pytest
 
-from real.images import aggregator_image, operator_image, slim_trainer_image
-from real.jobs import Job, digits
+from real.images import full_image_proof, node_images
+from real.jobs import applied, digits
 from real.release import Release
 from real.site import Site
 from rig.box import RealCluster
+from rig.build import RigError
 
 TEAM = "team"
+FULL = "test_full_image.py"
 
-collect_ignore = [] if os.environ.get("DISTILLJOB_E2E_FULL") else ["test_full_image.py"]
+collect_ignore = [] if os.environ.get("DISTILLJOB_E2E_FULL") or not full_image_proof().exists() else [FULL]
+
+
+def pytest_report_header() -> str:
+    """Say whether the image with torch is built."""
+    return (
+        f"image with torch: {'has run with these lock files; FULL=1 runs it again' if collect_ignore else 'is built'}"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need no cluster, or clusters of their own, come before those that share one."""
+    items.sort(key=lambda item: "site" in getattr(item, "fixturenames", ()))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Find out what is missing, and build what takes minutes, before any test's clock runs."""
+    if session.items and not session.config.option.collectonly:
+        try:
+            node_images()
+        except RigError as error:
+            pytest.exit(str(error), returncode=1)
 
 
 @pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
     """Give a cluster that has the three images."""
-    archives = [operator_image(), aggregator_image(), slim_trainer_image()]
-    with RealCluster(images=archives) as cluster:
+    with RealCluster(images=node_images()) as cluster:
         yield Site(cluster)
 
 
@@ -42,10 +64,7 @@ def team(site: Site, release: Release) -> str:
 @pytest.fixture(scope="session")
 def undisturbed(site: Site, team: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Run the job of the staged failures in peace; give the sha256 of its weights."""
-    job = Job(site, team, "undisturbed")
-    job.apply(digits(job.name))
-    job.until_complete()
-    assert job.restarts() == {}
-    weights = job.weights(tmp_path_factory.mktemp("undisturbed"))
-    job.delete()
-    return weights
+    with applied(site, team, digits("undisturbed")) as job:
+        job.until_complete()
+        assert job.restarts() == {}
+        return job.weights(tmp_path_factory.mktemp("undisturbed"))

@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from real.images import aggregator_image, operator_image, slim_trainer_image
+from real.images import node_images
 from real.jobs import DIGITS, Job
 from real.release import Release
 from real.site import Site
@@ -12,14 +12,14 @@ from rig.box import RealCluster
 from rig.build import RigError, program
 
 TEAM = "demo"
-OUTPUT = Path("runs/demo-cluster")
+RUNS = Path("runs")
 
 
 def main() -> int:
     """Start, install, apply, watch, download; keep the cluster until Ctrl-C."""
     try:
         say("images of operator, aggregator and trainer; the first time takes minutes")
-        archives = [operator_image(), aggregator_image(), slim_trainer_image()]
+        archives = node_images()
         say("a Kubernetes cluster with one real node")
         with RealCluster(images=archives) as cluster:
             show(Site(cluster))
@@ -41,8 +41,9 @@ def show(site: Site) -> None:
     job.kubectl("apply", f"--filename={DIGITS}")
     site.watch(job.name, TEAM)
     job.until_complete()
-    say(f"distilljob download {job.name} {OUTPUT}")
-    print(site.distilljob("download", job.name, str(OUTPUT), f"--namespace={TEAM}", "--all").stdout)
+    output = RUNS / f"demo-cluster-{time.strftime('%Y%m%d-%H%M%S')}"
+    say(f"distilljob download {job.name} {output} --all")
+    print(site.distilljob("download", job.name, str(output), f"--namespace={TEAM}", "--all").stdout)
     say("the cluster stays until Ctrl-C; look around with")
     print(f"export KUBECONFIG={site.cluster.kubeconfig()}\nalias kubectl={program('kubectl')}", flush=True)
     while True:

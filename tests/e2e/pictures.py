@@ -3,7 +3,7 @@
 import sys
 
 from real import faults
-from real.images import aggregator_image, operator_image, slim_trainer_image
+from real.images import node_images
 from real.jobs import Job, digits
 from real.pictures import draw
 from real.prometheus import Prometheus, queries, start_prometheus
@@ -17,8 +17,7 @@ TEAM = "team"
 
 def main() -> int:
     """Run one job, draw what was seen of it."""
-    archives = [operator_image(), aggregator_image(), slim_trainer_image()]
-    with RealCluster(images=archives) as cluster:
+    with RealCluster(images=node_images()) as cluster:
         site = Site(cluster)
         Release(site).install("--create-namespace")
         site.add_namespace(TEAM)

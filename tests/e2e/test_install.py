@@ -22,9 +22,11 @@ def job(site: Site, team: str) -> Iterator[Job]:
     """Give the first example, complete."""
     job = Job(site, team, "digits")
     job.kubectl("apply", f"--filename={DIGITS}")
-    job.until_complete()
-    yield job
-    job.delete()
+    try:
+        job.until_complete()
+        yield job
+    finally:
+        job.delete()
 
 
 def test_the_first_example_completes_with_a_result(job: Job):

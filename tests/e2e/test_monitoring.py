@@ -6,13 +6,14 @@ from collections.abc import Iterator
 import pytest
 
 from real import faults
-from real.jobs import Job, digits
+from real.jobs import applied, digits
 from real.pictures import draw
 from real.prometheus import DASHBOARDS, Prometheus, queries, start_prometheus
 from real.site import Site, until
 
 pytestmark = pytest.mark.timeout(900)
 NAMES = ("fleet", "job")
+OBSERVED = "observed"
 PATIENCE_SECONDS = 40
 
 
@@ -27,16 +28,15 @@ def prometheus(site: Site, team: str) -> Iterator[Prometheus]:
 def alerts(site: Site, team: str, prometheus: Prometheus) -> dict[str, list[str]]:
     """Run a job whose student freezes once; give the students that each alert fired for."""
     hang = {"hang": {"steadySeconds": PATIENCE_SECONDS}}
-    job = Job(site, team, "observed")
-    job.apply(digits(job.name, failurePolicy=hang))
-    job.until_at_work(faults.STUDENT)
-    pod = faults.stop_pod(job)
     alert = "DistillJobHangSuspected"
-    fired = until(lambda: [each["student"] for each in prometheus.firing(alert)], alert, PATIENCE_SECONDS)
-    faults.end_of(job, pod)
-    job.until_complete()
-    assert job.restarts() == {"hang": 1}
-    until(lambda: not prometheus.firing(alert), f"end of {alert}", 30)
+    with applied(site, team, digits(OBSERVED, failurePolicy=hang)) as job:
+        job.until_at_work(faults.STUDENT)
+        pod = faults.stop_pod(job)
+        fired = until(lambda: [each["student"] for each in prometheus.firing(alert)], alert, PATIENCE_SECONDS)
+        faults.end_of(job, pod)
+        job.until_complete()
+        assert job.restarts() == {"hang": 1}
+        until(lambda: not prometheus.firing(alert), f"end of {alert}", 30)
     return {alert: fired}
 
 
@@ -49,7 +49,7 @@ def test_every_query_of_a_dashboard_has_data(
     prometheus: Prometheus, alerts: dict[str, list[str]], team: str, tmp_path, dashboard: str
 ):
     asked = queries(dashboard)
-    found = prometheus.ranges(asked, team, "observed")
+    found = prometheus.ranges(asked, team, OBSERVED)
     empty = [
         query.panel["title"] for query, series in zip(asked, found, strict=True) if not any(map(_has_data, series))
     ]

@@ -16,6 +16,7 @@ import pytest
 
 from rig.base_images import BUSYBOX_IMAGE, Builder, busybox_archive, python_base
 from rig.box import RealCluster
+from rig.box_cgroups import hierarchies
 from rig.box_namespaces import PACKAGES, require_node_parts
 from rig.build import RigError, program
 
@@ -105,7 +106,7 @@ def container_of(node: RealCluster, namespace: str, name: str) -> dict:
 def left_of(folder: Path) -> list[str]:
     """Return what this machine still has of a box."""
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if folder.name in line]
-    groups = [str(path) for path in Path("/sys/fs/cgroup").glob("*") if (path / folder.name).exists()]
+    groups = [str(path) for path in hierarchies() if (path / folder.name).exists()]
     running = [path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if folder.name in text_of(path)]
     return [*mounts, *groups, *running, *([str(folder)] if folder.exists() else [])]
 
@@ -300,11 +301,13 @@ def test_a_port_of_a_pod_is_forwarded(node: RealCluster, namespace: str) -> None
     until(node, namespace, "a", "Ready")
     command = [str(program("kubectl")), f"--kubeconfig={node.kubeconfig()}", "port-forward", "pod/a", ":8080"]
     with subprocess.Popen([*command, f"--namespace={namespace}"], stdout=subprocess.PIPE, text=True) as forwarding:
-        port = forwarding.stdout.readline().split()[2].rpartition(":")[2]
-        with socket.create_connection(("127.0.0.1", int(port)), timeout=10) as connection:
-            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            answer = connection.makefile("rb").read()
-        forwarding.kill()
+        try:
+            port = forwarding.stdout.readline().split()[2].rpartition(":")[2]
+            with socket.create_connection(("127.0.0.1", int(port)), timeout=10) as connection:
+                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                answer = connection.makefile("rb").read()
+        finally:
+            forwarding.kill()
     assert answer.endswith(b"\r\n\r\nforwarded\n")
 
 
@@ -343,11 +346,13 @@ def test_nothing_is_left_when_whoever_used_the_box_is_killed() -> None:
     command = [sys.executable, "-c", START]
     environment = {**os.environ, "PYTHONPATH": str(CLUSTER_FOLDER)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as user:
-        ready, _, _ = select.select([user.stdout], [], [], 60)
-        assert ready, "no cluster after 60 s"
-        folder = Path(user.stdout.readline().strip())
-        assert left_of(folder)
-        user.kill()
+        try:
+            ready, _, _ = select.select([user.stdout], [], [], 120)
+            assert ready, "no cluster after 120 s"
+            folder = Path(user.stdout.readline().strip())
+            assert left_of(folder)
+        finally:
+            user.kill()
     until_true(lambda: not left_of(folder), f"left: {left_of(folder)}")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from real import faults
-from real.jobs import Job, digits
+from real.jobs import Job, applied, digits
 from real.site import Object, Site
 
 pytestmark = pytest.mark.timeout(900)
@@ -42,23 +42,19 @@ def test_a_disturbed_job_completes_with_the_weights_of_an_undisturbed_one(
     site: Site, team: str, undisturbed: dict[str, str], tmp_path: Path, name: str
 ):
     staged = STAGED[name]
-    job = Job(site, team, name)
-    job.apply(staged.prepare(digits(name, **staged.spec)))
-    job.until_at_work(faults.STUDENT)
-    staged.disturb(job)
-    job.until_complete()
-    assert job.restarts() == staged.restarts
-    assert job.weights(tmp_path) == undisturbed
-    job.delete()
+    with applied(site, team, staged.prepare(digits(name, **staged.spec))) as job:
+        job.until_at_work(faults.STUDENT)
+        staged.disturb(job)
+        job.until_complete()
+        assert job.restarts() == staged.restarts
+        assert job.weights(tmp_path) == undisturbed
 
 
 def test_students_that_take_turns_end_with_the_weights_of_all_at_once(
     site: Site, team: str, undisturbed: dict[str, str], tmp_path: Path
 ):
-    job = Job(site, team, "turns")
-    job.apply(digits("turns", placement={"maximumConcurrentStudents": 1}))
-    job.until_complete()
-    assert job.restarts() == {}
-    assert max(row["attempt"] for row in job.status["students"]) > 1, "nobody ever left its place to another"
-    assert job.weights(tmp_path) == undisturbed
-    job.delete()
+    with applied(site, team, digits("turns", placement={"maximumConcurrentStudents": 1})) as job:
+        job.until_complete()
+        assert job.restarts() == {}
+        assert max(row["attempt"] for row in job.status["students"]) > 1, "nobody ever left its place to another"
+        assert job.weights(tmp_path) == undisturbed

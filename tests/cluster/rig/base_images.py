@@ -54,12 +54,21 @@ _APT_SOURCES = (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d"))
 class Builder:
     """buildah with a store of its own."""
 
-    def build(self, dockerfile: Path, tag: str, context: Path, build_args: Mapping[str, str] | None = None) -> str:
-        """Build an image and return its tag; unchanged layers come from the store."""
+    def build(
+        self,
+        dockerfile: Path,
+        tag: str,
+        context: Path,
+        build_args: Mapping[str, str] | None = None,
+        *,
+        keeps_layers: bool = True,
+    ) -> str:
+        """Build an image and return its tag; unchanged layers come from the store, where they are kept."""
         if "python:3.11-slim" in dockerfile.read_text():
             python_base(self)
         given = [f"--build-arg={name}={value}" for name, value in (build_args or {}).items()]
-        isolated = ("--isolation=chroot", "--network=host", "--pull-never", "--layers")
+        kept = f"--layers={str(keeps_layers).lower()}"
+        isolated = ("--isolation=chroot", "--network=host", "--pull-never", kept)
         with tempfile.TemporaryDirectory() as folder:
             mounts = [f"--volume={source}:{place}:ro" for source, place in _pip_mounts(Path(folder))]
             self.run("build", *isolated, *mounts, *given, f"--file={dockerfile}", f"--tag={tag}", str(context))

@@ -26,8 +26,9 @@ PACKAGES = {
     "debootstrap": "debootstrap",
     "unshare": "util-linux",
     "nsenter": "util-linux",
+    "prometheus": "prometheus",
 }
-"""What the node is made of -> the Debian package that brings it."""
+"""What the node is made of, and what runs beside it -> the Debian package that brings it."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LIMIT_SECONDS = 30.0
 INIT_LOG = "box.log"

@@ -5,6 +5,7 @@ import signal
 import time
 from contextlib import suppress
 
+from distilljob_core.phases import StudentPhase
 from real.jobs import Job
 from real.release import NAMESPACE, Release
 from real.site import Object, until
@@ -80,6 +81,7 @@ def delete_aggregator(job: Job) -> None:
     before = job.aggregator_pod
     job.kubectl("delete", "pod", before, "--wait=true")
     until(lambda: job.table() and job.aggregator_pod != before, "another aggregator")
+    _assert_at_work(job)
 
 
 def kill_operator(job: Job) -> None:
@@ -88,6 +90,7 @@ def kill_operator(job: Job) -> None:
     before = _restarts(job, pod)
     job.site.cluster.signal_container(NAMESPACE, pod, signal.SIGKILL)
     until(lambda: _restarts(job, pod) == before + 1, "operator started again")
+    _assert_at_work(job)
 
 
 def stop_kubelet(job: Job) -> None:
@@ -95,9 +98,12 @@ def stop_kubelet(job: Job) -> None:
     cluster = job.site.cluster
     cluster.stop_kubelet()
     stopped_seconds = time.monotonic()
-    until(lambda: _node_ready(job) == "Unknown", "node that nobody hears from", 60)
-    time.sleep(max(0.0, 60 - (time.monotonic() - stopped_seconds)))
-    cluster.start_kubelet()
+    try:
+        until(lambda: _node_ready(job) == "Unknown", "node that nobody hears from", 60)
+        _assert_at_work(job)
+        time.sleep(max(0.0, 60 - (time.monotonic() - stopped_seconds)))
+    finally:
+        cluster.start_kubelet()
     until(lambda: _node_ready(job) == "True", "node that is ready again", 60)
 
 
@@ -129,6 +135,14 @@ def end_of(job: Job, pod: str) -> Object:
     ended = until(look, f"end of {pod}", 180)
     assert ended
     return ended
+
+
+def _assert_at_work(job: Job) -> None:
+    """A fault that no student's end shows must have met a job that was not over."""
+    table = until(job.table, f"answer of {job.name}'s aggregator")
+    assert table, "until() gives what it found"
+    phases = {row.name: row.phase for row in table.students}
+    assert set(phases.values()) - {StudentPhase.FINISHED}, f"{job.name} was over before the fault: {phases}"
 
 
 def _restarts(job: Job, operator_pod: str) -> int:

@@ -1,11 +1,27 @@
 """The images of this checkout, built by buildah from the Dockerfiles that users build."""
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from rig.base_images import PYTHON_IMAGE, Builder
+from rig.base_images import IMAGES, PYTHON_IMAGE, Builder
+from rig.box_namespaces import require_node_parts
+from rig.build import alone
 
 ROOT = Path(__file__).resolve().parents[3]
 TAG = "e2e"
+FULL_PARTS = (ROOT / "Dockerfile.trainer", ROOT / "requirements/trainer.lock", ROOT / "requirements/build.lock")
+
+
+def node_images() -> list[Path]:
+    """Give the archives of what a release and its jobs run.
+
+    Raises:
+        RigError: something is missing on this machine; it says what, and how to get it.
+    """
+    require_node_parts()
+    return [operator_image(), aggregator_image(), slim_trainer_image()]
 
 
 def operator_image(tag: str = TAG) -> Path:
@@ -18,9 +34,22 @@ def aggregator_image() -> Path:
     return _archive("aggregator", ROOT / "Dockerfile.aggregator", TAG)
 
 
-def trainer_image() -> Path:
-    """Give the archive of the image with torch: gigabytes and minutes."""
-    return _archive("trainer", ROOT / "Dockerfile.trainer", "full")
+@contextmanager
+def full_trainer_image() -> Iterator[Path]:
+    """Build the image with torch; nothing of its gigabytes stays afterwards."""
+    builder, tag = Builder(), name("trainer", "full")
+    with alone(IMAGES / "tags.lock"):
+        builder.build(FULL_PARTS[0], tag, ROOT, {"VERSION": "full"}, keeps_layers=False)
+        archive = builder.save(tag)
+        builder.run("rmi", tag)
+    yield archive
+    archive.unlink()
+
+
+def full_image_proof() -> Path:
+    """Give the file that is there once the image with torch, as its Dockerfile and locks are now, has run a job."""
+    digest = hashlib.sha256(b"".join(part.read_bytes() for part in FULL_PARTS)).hexdigest()[:16]
+    return IMAGES / f"trainer-{digest}.proven"
 
 
 def slim_trainer_image() -> Path:
@@ -42,4 +71,5 @@ def name(part: str, tag: str) -> str:
 
 def _archive(part: str, dockerfile: Path, tag: str) -> Path:
     builder = Builder()
-    return builder.save(builder.build(dockerfile, name(part, tag), ROOT, {"VERSION": tag}))
+    with alone(IMAGES / "tags.lock"):  # all checkouts on this machine share the tags
+        return builder.save(builder.build(dockerfile, name(part, tag), ROOT, {"VERSION": tag}))

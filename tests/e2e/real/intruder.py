@@ -1,5 +1,6 @@
-"""Tries to join an exchange as a student, and says what became of it. It is run inside pods, as a text."""
+"""Tries to get into an exchange, and says what became of it. It is run inside pods, as a text."""
 
+import json
 import socket
 import sys
 import threading
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import grpc
 
+from distilljob_core import names
 from distilljob_core.exchange import Identity, SplitShape
 from distilljob_core.rpc.client import AggregatorClient
 from distilljob_core.softlabels.frames import Split
@@ -14,15 +16,29 @@ from distilljob_core.softlabels.frames import Split
 PATIENCE_SECONDS = 10.0
 
 
-def main(address: str, tls_dir: str, job_uid: str, student: str, attempt: str) -> None:
-    """Join; print `connected` once a plain connection stands, then what became of it."""
+def knock(address: str, certificates: str) -> None:
+    """Ask for a connection, with the PEMs of authority, key and certificate that are given; with none in the clear."""
     host, _, port = address.rpartition(":")
     socket.create_connection((host, int(port)), PATIENCE_SECONDS).close()
-    print("connected")
-    if not tls_dir:
-        print(plainly(address))
-        return
-    client = AggregatorClient(address, tls_dir=Path(tls_dir) if tls_dir else None)
+    given = [pem.encode() for pem in json.loads(certificates)]
+    known_as = (("grpc.ssl_target_name_override", names.AGGREGATOR),)
+    channel = (
+        grpc.secure_channel(address, grpc.ssl_channel_credentials(*given), known_as)
+        if given
+        else grpc.insecure_channel(address)
+    )
+    with channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=PATIENCE_SECONDS)
+        except grpc.FutureTimeoutError:
+            print("connected, and no exchange")
+        else:
+            print("in the exchange")
+
+
+def join(address: str, tls_dir: str, job_uid: str, student: str, attempt: str) -> None:
+    """Join as a student."""
+    client = AggregatorClient(address, tls_dir=Path(tls_dir))
     threading.Timer(PATIENCE_SECONDS, client.close).start()  # what never connects is tried for ever
     splits = {split: SplitShape(10, 10, "none") for split in Split}
     try:
@@ -33,15 +49,5 @@ def main(address: str, tls_dir: str, job_uid: str, student: str, attempt: str) -
         print("joined")
 
 
-def plainly(address: str) -> str:
-    """Ask for a connection without a certificate."""
-    with grpc.insecure_channel(address) as channel:
-        try:
-            grpc.channel_ready_future(channel).result(timeout=PATIENCE_SECONDS)
-        except grpc.FutureTimeoutError:
-            return "no exchange"
-    return "exchange open"
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    {"knock": knock, "join": join}[sys.argv[1]](*sys.argv[2:])

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distilljob_core.phases import StudentPhase
+from distilljob_core.phases import TRAINING_PHASES
 from distilljob_core.round_table import RoundTable
 from distilljob_core.spec.kubectl_yaml import read_yaml
 from real.site import ROOT, Object, Site, until
@@ -14,13 +16,18 @@ from rig.build import RigError
 
 DIGITS = ROOT / "examples/01-digits.yaml"
 LIMIT_SECONDS = 420.0
-TRAINING = (StudentPhase.INDEPENDENT, StudentPhase.DISTILLING)
+
+
+def example(name: str) -> Object:
+    """Give the first example under another name."""
+    job = dict(read_yaml(DIGITS.read_text()))
+    job["metadata"]["name"] = name
+    return job
 
 
 def digits(name: str, **spec: Any) -> Object:
     """Give the first example, long enough to be disturbed, with changes to its spec."""
-    job = dict(read_yaml(DIGITS.read_text()))
-    job["metadata"]["name"] = name
+    job = example(name)
     job["spec"]["method"]["distillEpochs"] = 60
     job["spec"]["checkpoints"] = {"intervalSeconds": 5}
     job["spec"] |= spec
@@ -81,10 +88,9 @@ class Job:
         """The name of the aggregator's pod."""
         return str(self.pods("aggregator")[-1]["metadata"]["name"])
 
-    def uids(self) -> dict[str, str]:
-        """All of its pods, with their UIDs."""
-        pods = [*self.pods("student"), *self.pods("aggregator")]
-        return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in pods}
+    def student_uids(self) -> dict[str, str]:
+        """The pods of its students, with their UIDs; the aggregator's goes when the job ends."""
+        return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self.pods("student")}
 
     def table(self) -> RoundTable | None:
         """The aggregator's round table through the API server; None while nobody answers."""
@@ -103,7 +109,7 @@ class Job:
         def is_at_work() -> bool:
             table = self.table()
             rows = [row for row in table.students if row.name == student] if table else []
-            return any(row.cycle >= cycle and row.phase in TRAINING for row in rows)
+            return any(row.cycle >= cycle and row.phase in TRAINING_PHASES for row in rows)
 
         until(is_at_work, f"{student} at work in cycle {cycle} of {self.name}", LIMIT_SECONDS)
 
@@ -133,9 +139,28 @@ class Job:
         assert len(files) >= len(self.status["students"]), f"weights are missing: {files}"
         return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
+    def story(self) -> str:
+        """What somebody needs to know who finds that it went wrong."""
+        told = self.kubectl("get", "events", "--sort-by=.lastTimestamp")
+        return f"{self.kubectl('get', 'distilljob', self.name, '--output=yaml')}\n{told}"
+
     def delete(self) -> None:
         """Delete the job with what it kept, and wait for its pods: the machine is for the next one."""
         self.kubectl("delete", "distilljob", self.name, "--wait=true")
         selector = f"--selector=distilljob.dev/job={self.name}"
         self.kubectl("wait", "--for=delete", "pod", selector, "--timeout=120s")
         self.kubectl("delete", "pvc", selector, "--wait=false")
+
+
+@contextmanager
+def applied(site: Site, namespace: str, manifest: Object) -> Iterator[Job]:
+    """Apply a job; it goes at the end, however that comes, and before it goes in failure its story is printed."""
+    job = Job(site, namespace, manifest["metadata"]["name"])
+    job.apply(manifest)
+    try:
+        yield job
+    except BaseException:
+        print(job.story())
+        raise
+    finally:
+        job.delete()

@@ -100,11 +100,12 @@ def start_prometheus(site: Site) -> Iterator[Prometheus]:
     over = threading.Event()
     discovery = threading.Thread(target=_discover, args=(site, targets, over))
     discovery.start()
+    process = site.cluster.start_in_box("prometheus", ["prometheus", *flags, f"--web.listen-address={ADDRESS}"])
     try:
-        site.cluster.start_in_box("prometheus", ["prometheus", *flags, f"--web.listen-address={ADDRESS}"])
         until(prometheus.serves, "Prometheus", 60)
         yield prometheus
     finally:
+        process.kill()
         over.set()
         discovery.join()
 
@@ -112,7 +113,10 @@ def start_prometheus(site: Site) -> Iterator[Prometheus]:
 def _discover(site: Site, targets: Path, over: threading.Event) -> None:
     """Write down all pods once a second, as the discovery of Prometheus would show them."""
     while not over.wait(1.0):
-        listed = site.kubectl("get", "pods", "--all-namespaces", "--output=json")
+        try:
+            listed = site.kubectl("get", "pods", "--all-namespaces", "--output=json")
+        except RigError:  # what it found before is still the best that is known
+            continue
         found = [target for pod in json.loads(listed)["items"] for target in _targets(pod)]
         written = targets.with_suffix(".new")
         written.write_text(json.dumps(found))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from real.site import CHART, Site, packages_for_students
+from rig.build import RigError
 
 NAMESPACE = "distilljob-system"
 NAME = "distilljob"
@@ -38,6 +39,15 @@ class Release:
         """The name of the operator's pod."""
         selector = f"--selector=app.kubernetes.io/instance={NAME},app.kubernetes.io/component=operator"
         return self.site.kubectl("get", "pods", "-n", NAMESPACE, selector, "-o", "name").strip().removeprefix("pod/")
+
+    def operator_metrics(self) -> str:
+        """What the operator tells of itself and of jobs; nothing while it does not answer."""
+        try:
+            return self.site.kubectl(
+                "get", "--raw", f"/api/v1/namespaces/{NAMESPACE}/pods/{self.operator_pod}:8080/proxy/metrics"
+            )
+        except RigError:
+            return ""
 
 
 def _values() -> dict[str, Any]:
