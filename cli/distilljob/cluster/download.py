@@ -121,8 +121,8 @@ def _prepare(run: RunFolder, known: Known) -> None:
     """
     if run.snapshot.exists() and json.loads(run.snapshot.read_bytes())["metadata"].get("uid") != known.uid:
         raise BadInput(f"{run.root} holds a run of another job; choose another folder")
+    write_json(run.snapshot, snapshot(known.job, known.uid))  # first: it makes the folder one that may be used again
     run.results.mkdir(exist_ok=True)
-    write_json(run.snapshot, snapshot(known.job, known.uid))
     kept = {key: known.body[key] for key in ("apiVersion", "kind", "spec")}
     kept["metadata"] = {"name": known.name}
     write_atomically(run.job_yaml, dump_yaml(kept).encode())

@@ -1,6 +1,8 @@
 """`distilljob download` when something breaks in the middle."""
 
+import errno
 import hashlib
+import os
 import resource
 import signal
 import subprocess
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 import distilljob
+from distilljob.cluster import download as download_command
 from distilljob.cluster.download import run_download
 from distilljob.errors import CommandError
 
@@ -125,6 +128,23 @@ def test_a_disk_that_is_full_is_named_and_gets_its_room_back(server, place, tmp_
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (weights_of(tmp_path / "all"), parts_of(tmp_path / "all")) == ([], [])
     assert is_removed(server)
+
+
+def full(path: Path, *_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+@pytest.mark.parametrize("first", ["results", "job.json"])
+def test_a_download_that_had_no_room_even_to_begin_can_be_given_again(server, place, tmp_path, monkeypatch, first):
+    mkdir = Path.mkdir
+    with monkeypatch.context() as broken:
+        if first == "results":
+            broken.setattr(Path, "mkdir", lambda path, **how: (full if path.name == first else mkdir)(path, **how))
+        else:
+            broken.setattr(download_command, "write_json", full)
+        with pytest.raises(CommandError, match="all cannot be written: No space left"):
+            download(place, tmp_path / "all")
+    assert digests(download(place, tmp_path / "all").folder / "results") == digests(server.results)
 
 
 def test_a_pod_that_cannot_be_removed_is_named_with_the_command_that_removes_it(server, place, tmp_path, capsys):
