@@ -28,7 +28,7 @@ from distilljob_trainer.run import Run
 
 
 class Publisher(Protocol):
-    """Where artefacts and the terminal record go."""
+    """Where artifacts and the terminal record go."""
 
     def publish(self, path: Path, name: str) -> None:
         """Bring one file."""

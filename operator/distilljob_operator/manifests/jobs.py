@@ -55,7 +55,7 @@ def _template(job: DistillJob, student: ResolvedStudent, attempt: int, images: I
         process=_on_its_device(process, student),
         image=images.trainer,
         resources=needs,
-        ports={"http": names.HTTP_PORT},
+        ports={} if student.command else {"http": names.HTTP_PORT},  # another's trainer need not serve metrics
         mounts=_mounts(job, student.name),
         env={"OMP_NUM_THREADS": str(resources.num_threads(needs))},
     )

@@ -103,7 +103,12 @@ def test_a_users_own_trainer_gets_the_same_surroundings(container_of):
     ours = container_of("cnn")
     theirs = container_of("cnn", {"students.1.command": ["python", "-m", "mine", "--fast"]})
     assert theirs["command"] == ["python", "-m", "mine", "--fast"]
-    assert {**theirs, "command": ours["command"]} == ours
+    assert {**theirs, "command": ours["command"], "ports": ours["ports"]} == ours
+
+
+def test_a_users_own_trainer_promises_no_metrics_that_nobody_could_read(container_of):
+    assert container_of("cnn", {"students.1.command": ["mine"]})["ports"] == []
+    assert container_of("cnn")["ports"] == [{"name": "http", "containerPort": 8471, "protocol": "TCP"}]
 
 
 def test_a_student_with_a_gpu_fails_rather_than_train_without_it(container_of):
