@@ -17,6 +17,8 @@ Check = Callable[[], str | None]
 
 _TICK_SECONDS: Final = 1.0
 _NUM_TICKS: Final = 60
+_NUM_TICKS_OF_LIFE: Final = 15
+"""Liveness gives up after three failures in 30 seconds: a loop that has recovered is seen to live before that."""
 MAX_LAG_SECONDS: Final = 10.0
 MAX_SILENCE_SECONDS: Final = 180.0
 """Three times the interval of bookmarks: a watch that lives has shown a sign."""
@@ -45,9 +47,10 @@ class LoopWatch:
 
     def problem(self) -> str | None:
         """Say if the loop was held up for longer than anything of ours may take."""
-        if self.lag_seconds <= MAX_LAG_SECONDS:
+        lag_seconds = max(list(self._lags_seconds)[-_NUM_TICKS_OF_LIFE:])
+        if lag_seconds <= MAX_LAG_SECONDS:
             return None
-        return f"a task was kept waiting for {self.lag_seconds:.0f} s within the last minute"
+        return f"a task was kept waiting for {lag_seconds:.0f} s just now"
 
 
 def silence_check(kind: str, informer: Informer[Any], clock: Callable[[], float]) -> Check:

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Iterator
+from itertools import chain, repeat
 
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from distilljob_core.errors import DistillJobError
+from distilljob_operator import health
 from distilljob_operator.health import MAX_LAG_SECONDS, MAX_SILENCE_SECONDS, LoopWatch, silence_check, start_web
 
 
@@ -64,6 +66,20 @@ async def test_a_loop_that_was_held_up_for_long_is_dead(late_seconds: float, is_
     assert await lags.get() == late_seconds
     running.cancel()
     assert bool(watch.problem()) == is_dead
+
+
+async def test_a_loop_that_has_recovered_lives_before_anybody_gives_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_TICK_SECONDS", 0.0)
+    times = chain((0.0, 11.0), repeat(20.0))
+    lags: asyncio.Queue[float] = asyncio.Queue()
+    watch = LoopWatch(lambda: next(times), lags.put_nowait)
+    running = asyncio.create_task(watch.run())
+    assert await lags.get() == 11.0
+    assert watch.problem() == "a task was kept waiting for 11 s just now"
+    for _ in range(15):
+        assert await lags.get() == 11.0, "the metric tells of a whole minute"
+    assert watch.problem() is None
+    running.cancel()
 
 
 class Seen:
