@@ -30,6 +30,7 @@ class Operator:
     def __init__(self, plane: Plane, pages_url: str, poll_seconds: float) -> None:
         self._log = plane.folder / "operator.log"
         self._argv = [sys.executable, "-m", "distilljob_operator.main", "run", f"--kubeconfig={plane.kubeconfig()}"]
+        self._argv += [f"--{part}-image=registry.example.com/{part}:1" for part in ("trainer", "aggregator")]
         self._argv += ["--no-lease", "--http-bind=127.0.0.1", "--http-port=0", "--log-format=Json"]
         self._argv += [f"--aggregator-url={pages_url}", f"--poll-seconds={poll_seconds:g}"]
         self._process: Process | None = None

@@ -15,7 +15,7 @@ from distilljob_core.spec.resolve import student_names
 from distilljob_operator.manifests.everything import everything
 from distilljob_operator.manifests.jobs import student_job
 from distilljob_operator.manifests.secrets import secret_keys
-from distilljob_operator.manifests.settings import published_images
+from distilljob_operator.manifests.settings import unnamed_images
 
 UNKNOWN_UID: Final = "00000000-0000-0000-0000-000000000000"
 """Stands for what the API server gives."""
@@ -38,7 +38,7 @@ def render(job: DistillJob) -> list[dict[str, Any]]:
     """Make all objects of a job in the order of their creation, the first attempts last."""
     uid = job.metadata.uid or UNKNOWN_UID
     job = job.model_copy(update={"metadata": job.metadata.model_copy(update={"uid": uid})})
-    images = published_images(version("distilljob"))
+    images = unnamed_images(version("distilljob"))
     certificates = dict.fromkeys(secret_keys(job), HIDDEN)
     first = student_names(job.spec)[: job.spec.placement.maximum_concurrent_students]
     return [

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
-from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -16,6 +15,7 @@ from distilljob_core.clock import SteadyClock
 from distilljob_core.errors import DistillJobError
 from distilljob_operator.api import Api
 from distilljob_operator.background import Background
+from distilljob_operator.children import PODS
 from distilljob_operator.connection import Connection, connect
 from distilljob_operator.credentials import credentials
 from distilljob_operator.errors import ApiError, NotFound, TooManyRequests, Unavailable
@@ -24,7 +24,7 @@ from distilljob_operator.health import Check, LoopWatch, silence_check, start_we
 from distilljob_operator.informer import RECONNECT
 from distilljob_operator.job_audit import JobAudit, job_paths
 from distilljob_operator.job_watch import JobWatch
-from distilljob_operator.jobs import Jobs
+from distilljob_operator.jobs import JobRecord, Jobs
 from distilljob_operator.lease import Lease
 from distilljob_operator.metrics import OperatorMetrics, Readings, StateCollector
 from distilljob_operator.progress.fetch import Direct, ThroughApiServer
@@ -38,7 +38,6 @@ from distilljob_operator.watches import Watches
 from distilljob_operator.workers import Reconciles, Workers
 from distilljob_operator.workqueue import WorkQueue
 
-_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _GATHER_SECONDS: Final = 0.05
 """A job's pods change together: what comes within so short a time is looked at once."""
 _FINISH_SECONDS: Final = 5.0
@@ -202,7 +201,12 @@ class Operator:
             progress_age_seconds=self._poller.oldest_age_seconds,
             watch_ages_seconds=lambda: self._watches.ages_seconds(self._clock()),
             is_leading=lambda: self._is_leading,
+            running_attempts=self._running_attempts,
         )
+
+    def _running_attempts(self, job: JobRecord) -> set[tuple[str, int]]:
+        pods = self._watches.of(PODS, job.key)
+        return {(pod.student, pod.attempt) for pod in pods if pod.job_uid == job.uid and pod.phase == "Running"}
 
 
 def _progress_source(
@@ -225,12 +229,11 @@ def _lease_name(namespaces: Collection[str]) -> str:
 def _lease_namespace(settings: Settings) -> str:
     if settings.lease_namespace or not settings.lease:
         return settings.lease_namespace or ""
-    try:
-        return _NAMESPACE_FILE.read_text().strip()
-    except OSError as error:
+    if settings.own_namespace is None:
         raise DistillJobError(
             "not in a pod, so the Lease has no namespace: give --lease-namespace NAMESPACE, or --no-lease"
-        ) from error
+        )
+    return settings.own_namespace
 
 
 def _on_signals(stop: asyncio.Event) -> None:

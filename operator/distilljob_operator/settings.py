@@ -2,81 +2,29 @@
 
 import argparse
 import os
-import re
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from importlib.metadata import version
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Final, Literal, get_type_hints
 
 import yaml
 from pydantic import ValidationError
 
 from distilljob_core.errors import DistillJobError
-from distilljob_operator.manifests.settings import Images, PodDefaults, published_images
+from distilljob_operator import setting_values as parse
+from distilljob_operator.manifests.network import readers
+from distilljob_operator.manifests.settings import Images, PodDefaults
 
 PREFIX: Final = "DISTILLJOB_OPERATOR_"
-_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 ProgressSourceName = Literal["Scrape", "Prometheus"]
 LogFormat = Literal["Auto", "Text", "Json"]
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 
-PLACES: Final = frozenset({"namespace", "job", "pod", "pod_ip", "service"})
-"""What an address of aggregators may leave open."""
-
 
 class SettingsError(DistillJobError):
     """Settings are wrong; the text names each flag and variable."""
-
-
-def _namespace(text: str) -> str:
-    if not _LABEL.fullmatch(text):
-        raise ValueError("must be the name of a namespace: lower case, digits and -, at most 63 characters")
-    return text
-
-
-def _text(text: str) -> str:
-    if not text.strip() or text != text.strip():
-        raise ValueError("must not be empty, nor begin or end with white space")
-    return text
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else 0.0
-    if not 1 <= seconds <= 300:
-        raise ValueError("must be a number of seconds from 1 to 300")
-    return seconds
-
-
-def _workers(text: str) -> int:
-    if not re.fullmatch(r"\d{1,3}", text) or not 1 <= int(text) <= 256:
-        raise ValueError("must be a whole number from 1 to 256")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not re.fullmatch(r"\d{1,5}", text) or int(text) > 65_535:
-        raise ValueError("must be a port from 0 to 65535; 0 takes any free one")
-    return int(text)
-
-
-def _web_address(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
-        raise ValueError("must be an address such as http://prometheus.monitoring:9090")
-    return text.rstrip("/")
-
-
-def _aggregator_address(text: str) -> str:
-    if text == "proxy":
-        return text
-    unknown = sorted(set(re.findall(r"\{([^}]*)\}", text)) - PLACES)
-    if unknown:
-        places = ", ".join(sorted(PLACES))
-        raise ValueError(f"knows no {{{unknown[0]}}}; what can be filled in: {places}")
-    return _web_address(text)
 
 
 def _pod_defaults(text: str) -> PodDefaults:
@@ -94,21 +42,6 @@ def _pod_defaults(text: str) -> PodDefaults:
     return defaults
 
 
-def _switch(text: str) -> bool:
-    if text not in {"true", "false"}:
-        raise ValueError("must be true or false")
-    return text == "true"
-
-
-def _one_of(words: Any) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in get_args(words):
-            raise ValueError(f"must be {' or '.join(get_args(words))}")
-        return text
-
-    return parse
-
-
 @dataclass(frozen=True, slots=True)
 class Setting:
     """How one setting is read and explained."""
@@ -123,20 +56,21 @@ class Setting:
 class Settings:
     """Everything the operator can be told. A tuple is given by repeating the flag, or separated by commas."""
 
-    namespace: Annotated[tuple[str, ...], Setting(_namespace, "serve this namespace only; may be repeated", "all")] = ()
+    namespace: Annotated[
+        tuple[str, ...], Setting(parse.namespace, "serve this namespace only; may be repeated", "all")
+    ] = ()
     kubeconfig: Annotated[
         Path | None, Setting(Path, "how to reach the cluster", "as kubectl; in a pod, its service account")
     ] = None
-    context: Annotated[str | None, Setting(_text, "context of that file", "its current one")] = None
-    trainer_image: Annotated[
-        str | None, Setting(_text, "image of students that bring none", "that of this version")
-    ] = None
-    aggregator_image: Annotated[
-        str | None, Setting(_text, "image of aggregators that bring none", "that of this version")
-    ] = None
-    image_pull_policy: Annotated[PullPolicy, Setting(_one_of(PullPolicy), "when nodes fetch images")] = "IfNotPresent"
+    context: Annotated[str | None, Setting(parse.text, "context of that file", "its current one")] = None
+    trainer_image: Annotated[str, Setting(parse.text, "image of students that bring none", "required")]
+    aggregator_image: Annotated[str, Setting(parse.text, "image of aggregators that bring none", "required")]
+    image_pull_policy: Annotated[PullPolicy, Setting(parse.one_of(PullPolicy), "when nodes fetch images")] = (
+        "IfNotPresent"
+    )
     image_pull_secret: Annotated[
-        tuple[str, ...], Setting(_text, "secret of the job's namespace for fetching images; may be repeated", "none")
+        tuple[str, ...],
+        Setting(parse.text, "secret of the job's namespace for fetching images; may be repeated", "none"),
     ] = ()
     pod_defaults: Annotated[
         PodDefaults | None,
@@ -145,47 +79,71 @@ class Settings:
         ),
     ] = None
     progress_source: Annotated[
-        ProgressSourceName, Setting(_one_of(ProgressSourceName), "where progress is read: Scrape or Prometheus")
+        ProgressSourceName, Setting(parse.one_of(ProgressSourceName), "where progress is read: Scrape or Prometheus")
     ] = "Scrape"
-    prometheus_url: Annotated[str | None, Setting(_web_address, "address of Prometheus' HTTP API", "none")] = None
+    prometheus_url: Annotated[str | None, Setting(parse.web_address, "address of Prometheus' HTTP API", "none")] = None
     aggregator_url: Annotated[
         str,
         Setting(
-            _aggregator_address,
+            parse.aggregator_address,
             "where aggregators answer, with {namespace}, {job}, {pod}, {pod_ip} and {service} filled in; "
             "or proxy: through the API server",
         ),
     ] = "http://{pod_ip}:8471"
-    poll_seconds: Annotated[float, Setting(_seconds, "how often progress is read")] = 10.0
-    workers: Annotated[int, Setting(_workers, "jobs that are worked on at the same time")] = 16
-    http_bind: Annotated[str, Setting(_text, "address of /metrics, /livez and /readyz")] = "0.0.0.0"  # noqa: S104
-    http_port: Annotated[int, Setting(_port, "port of /metrics, /livez and /readyz; 0 = any")] = 8080
+    metrics_from: Annotated[
+        dict[str, Any] | None,
+        Setting(
+            parse.selector,
+            "label selector, as JSON, of the namespaces that may read metrics and round tables of jobs; "
+            "in a pod, its own may always",
+            "all",
+        ),
+    ] = None
+    poll_seconds: Annotated[float, Setting(parse.seconds, "how often progress is read")] = 10.0
+    workers: Annotated[int, Setting(parse.workers, "jobs that are worked on at the same time")] = 16
+    http_bind: Annotated[str, Setting(parse.text, "address of /metrics, /livez and /readyz")] = "0.0.0.0"  # noqa: S104
+    http_port: Annotated[int, Setting(parse.port, "port of /metrics, /livez and /readyz; 0 = any")] = 8080
     log_format: Annotated[
-        LogFormat, Setting(_one_of(LogFormat), "Text, Json, or Auto: text on a terminal, else JSON")
+        LogFormat, Setting(parse.one_of(LogFormat), "Text, Json, or Auto: text on a terminal, else JSON")
     ] = "Auto"
     lease: Annotated[
-        bool, Setting(_switch, "hold a Lease, so that two operators never work at the same time; or --no-lease")
+        bool, Setting(parse.switch, "hold a Lease, so that two operators never work at the same time; or --no-lease")
     ] = True
-    lease_namespace: Annotated[str | None, Setting(_namespace, "namespace of the Lease", "the pod's own")] = None
+    lease_namespace: Annotated[str | None, Setting(parse.namespace, "namespace of the Lease", "the pod's own")] = None
     identity: Annotated[
-        str | None, Setting(_text, "who holds the Lease; in a pod, its UID", "host name and process")
+        str | None, Setting(parse.text, "who holds the Lease; in a pod, its UID", "host name and process")
     ] = None
 
     def __post_init__(self) -> None:
         if self.progress_source == "Prometheus" and self.prometheus_url is None:
             raise SettingsError(f"{_names('progress_source')} is Prometheus: give {_names('prometheus_url')}, too")
+        if self.progress_source != "Prometheus" and self.prometheus_url is not None:
+            raise SettingsError(f"{_names('prometheus_url')} is for {_names('progress_source')} Prometheus alone")
+        if self.metrics_from and self.aggregator_url == "proxy":
+            raise SettingsError(
+                f"{_names('metrics_from')} shuts out the API server, which is in no namespace: "
+                f"it does not go with {_names('aggregator_url')} proxy"
+            )
 
     @property
     def images(self) -> Images:
         """Where programs come from."""
-        own = published_images(version("distilljob"))
         return Images(
-            trainer=self.trainer_image or own.trainer,
-            aggregator=self.aggregator_image or own.aggregator,
+            trainer=self.trainer_image,
+            aggregator=self.aggregator_image,
             pull_policy=self.image_pull_policy,
             pull_secrets=self.image_pull_secret,
             pods=self.pod_defaults or PodDefaults(),
+            readers=readers(self.metrics_from, self.own_namespace),
         )
+
+    @property
+    def own_namespace(self) -> str | None:
+        """The namespace of this pod; None outside of one."""
+        try:
+            return _NAMESPACE_FILE.read_text(encoding="utf-8").strip()
+        except OSError:
+            return None
 
     @property
     def holder(self) -> str:
@@ -215,6 +173,8 @@ def read_settings(flags: argparse.Namespace, environment: Mapping[str, str]) -> 
     for name, setting, default in _settings():
         texts = _texts(getattr(flags, name), environment.get(variable(name)), is_list=isinstance(default, tuple))
         if not texts:
+            if default is MISSING:
+                problems.append(f"{_names(name)} is missing: name the {setting.meaning}")
             continue
         try:
             parsed = tuple(setting.parse(text) for text in texts)

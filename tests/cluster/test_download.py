@@ -19,7 +19,7 @@ import distilljob as door
 from distilljob_core.results import Artifact, RunResult, StudentResult
 from distilljob_core.spec.load import check_job
 from distilljob_operator.manifests.jobs import student_job
-from distilljob_operator.manifests.settings import published_images
+from distilljob_operator.manifests.settings import unnamed_images
 from distilljob_operator.manifests.storage import claims
 from fault_proxy import of
 from harness.exec_kubelet import ExecKubelet
@@ -104,7 +104,7 @@ async def complete(api: Api, team: str, crd: None) -> Callable[..., Awaitable[Ob
         job = check_job(body)
         for claim in claims(job):
             await api.create(CLAIMS, claim, team)
-        await api.create(JOBS, student_job(job, "a", 1, published_images("1")), team)
+        await api.create(JOBS, student_job(job, "a", 1, unnamed_images("1")), team)
         is_up = lambda pods: pods and pods[0]["status"]["phase"] == "Running"  # noqa: E731
         (pod,) = await api.until(PODS, is_up, team, selector="distilljob.dev/role=student")
         await api.annotate(PODS, pod["metadata"]["name"], team, exit_code="0")

@@ -16,7 +16,7 @@ from distilljob_core.spec.resolve import resolve_students
 from distilljob_operator import certificates
 from distilljob_operator.manifests.everything import everything
 from distilljob_operator.manifests.jobs import student_job
-from distilljob_operator.manifests.settings import published_images
+from distilljob_operator.manifests.settings import unnamed_images
 from rig.api import (
     CLAIMS,
     CONFIG_MAPS,
@@ -34,7 +34,7 @@ from rig.api import (
 )
 from rig.build import RigError
 
-IMAGES = published_images("0.1.0")
+IMAGES = unnamed_images("0.1.0")
 RESOURCES = {
     "Secret": SECRETS,
     "ConfigMap": CONFIG_MAPS,

@@ -6,17 +6,31 @@ from pathlib import Path
 
 import pytest
 
+from distilljob_operator import settings as module
 from distilljob_operator.main import build_parser, main
 from distilljob_operator.settings import Settings, SettingsError, read_settings
 
+IMAGES = {"TRAINER_IMAGE": "trainer:1", "AGGREGATOR_IMAGE": "aggregator:1"}
+DEFAULTS = Settings(trainer_image="trainer:1", aggregator_image="aggregator:1")
+
 
 def read(*flags: str, **environment: str) -> Settings:
-    variables = {f"DISTILLJOB_OPERATOR_{name}": value for name, value in environment.items()}
+    variables = {f"DISTILLJOB_OPERATOR_{name}": value for name, value in (IMAGES | environment).items()}
     return read_settings(build_parser().parse_args(["run", *flags]), variables)
 
 
-def test_nothing_said_means_the_defaults() -> None:
-    assert read() == Settings()
+def test_images_alone_mean_the_defaults() -> None:
+    assert read() == DEFAULTS
+
+
+def test_an_image_that_is_not_given_is_named_with_its_flag() -> None:
+    with pytest.raises(SettingsError) as raised:
+        read(TRAINER_IMAGE="", AGGREGATOR_IMAGE="")
+    first, second = str(raised.value).splitlines()
+    assert first.startswith(
+        "--trainer-image (DISTILLJOB_OPERATOR_TRAINER_IMAGE) is missing: name the image of students"
+    )
+    assert second.startswith("--aggregator-image (DISTILLJOB_OPERATOR_AGGREGATOR_IMAGE) is missing")
 
 
 def test_a_flag_wins_over_its_variable() -> None:
@@ -25,7 +39,7 @@ def test_a_flag_wins_over_its_variable() -> None:
 
 
 def test_an_empty_variable_says_nothing() -> None:
-    assert read(WORKERS="", NAMESPACE="", LEASE="") == Settings()
+    assert read(WORKERS="", NAMESPACE="", LEASE="") == DEFAULTS
 
 
 def test_lists_are_repeated_flags_or_separated_by_commas() -> None:
@@ -64,6 +78,9 @@ def test_all_mistakes_are_told_at_once_each_with_flag_and_variable() -> None:
         ("--trainer-image", ""),
         ("--lease-namespace", "-a"),
         ("--http-port", "-1"),
+        ("--metrics-from", "team=monitoring"),
+        ("--metrics-from", "[]"),
+        ("--metrics-from", '{"matchLabel": {}}'),
     ],
 )
 def test_a_value_that_means_nothing_is_refused(flag: str, wrong: str) -> None:
@@ -77,11 +94,33 @@ def test_prometheus_needs_an_address() -> None:
     assert read("--progress-source", "Prometheus", PROMETHEUS_URL="http://p:9090/").prometheus_url == "http://p:9090"
 
 
-def test_images_are_those_of_this_version_unless_given() -> None:
-    own = version("distilljob")
+def test_an_address_of_prometheus_is_refused_where_nobody_asks_it() -> None:
+    with pytest.raises(SettingsError, match=r"--prometheus-url.* is for --progress-source.* Prometheus alone"):
+        read("--prometheus-url", "http://p:9090")
+
+
+def test_images_are_the_given_ones() -> None:
     images = read("--trainer-image", "mine:1", "--image-pull-secret", "a").images
-    assert (images.trainer, images.aggregator) == ("mine:1", f"distilljob/aggregator:{own}")
+    assert (images.trainer, images.aggregator) == ("mine:1", "aggregator:1")
     assert images.pull_secrets == ("a",)
+
+
+def test_who_may_read_metrics_is_told_to_an_operator_that_knows_its_own_namespace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitoring = {"matchLabels": {"team": "monitoring"}}
+    told = ("--metrics-from", '{"matchLabels": {"team": "monitoring"}}')
+    monkeypatch.setattr(module, "_NAMESPACE_FILE", tmp_path / "namespace")
+    assert read(*told).images.readers == ()
+    (tmp_path / "namespace").write_text("system")
+    assert read(*told).images.readers[0] == {"namespaceSelector": monitoring}
+    assert read(METRICS_FROM=told[1]).images.readers == read(*told).images.readers
+    assert read().images.readers == ()
+
+
+def test_whoever_reads_through_the_api_server_cannot_shut_it_out() -> None:
+    with pytest.raises(SettingsError, match=r"--metrics-from.* does not go with --aggregator-url.* proxy"):
+        read("--aggregator-url", "proxy", METRICS_FROM='{"matchLabels": {"a": "b"}}')
 
 
 def test_defaults_for_pods_come_from_a_file_and_what_is_wrong_in_it_is_named(tmp_path: Path) -> None:

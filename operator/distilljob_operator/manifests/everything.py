@@ -29,6 +29,6 @@ def everything(job: DistillJob, images: Images, certificates: Mapping[str, bytes
         control_config_map(job, control),
         *claims(job),
         aggregator_service(job),
-        *([network_policy(job)] if security.network_policy else []),
+        *([network_policy(job, images)] if security.network_policy else []),
         aggregator_deployment(job, images),
     ]

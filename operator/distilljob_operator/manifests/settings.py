@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -37,8 +37,11 @@ class Images:
     pull_secrets: tuple[str, ...] = ()
     """Names of Secrets in the job's namespace."""
     pods: PodDefaults = field(default_factory=PodDefaults)
+    readers: tuple[dict[str, Any], ...] = ()
+    """Who may read metrics and round tables, as in a NetworkPolicy; nobody in particular: everybody."""
 
 
-def published_images(version: str) -> Images:
-    """Give the images that are published with a version."""
-    return Images(f"distilljob/trainer:{version}", f"distilljob/aggregator:{version}")
+def unnamed_images(version: str) -> Images:
+    """Give images in a registry that nobody has, for what is shown to somebody who puts their own in its place."""
+    trainer, aggregator = (f"registry.example.com/distilljob-{part}:{version}" for part in ("trainer", "aggregator"))
+    return Images(trainer, aggregator)

@@ -14,7 +14,7 @@ from distilljob_core.round_table import RoundTable
 from distilljob_operator.connection import Connection
 from distilljob_operator.errors import ApiError
 from distilljob_operator.progress.look import Target, Unreadable
-from distilljob_operator.settings import PLACES
+from distilljob_operator.setting_values import PLACES
 
 TIMEOUT_SECONDS: Final = 3.0
 MAXIMUM_TABLE_BYTES: Final = 8 << 20

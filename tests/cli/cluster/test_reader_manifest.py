@@ -6,7 +6,7 @@ from distilljob.cluster.reader_manifest import best_model, holder_of, reader_man
 from distilljob.errors import CommandError
 from distilljob_core.spec.load import check_job
 from distilljob_operator.manifests.jobs import student_job
-from distilljob_operator.manifests.settings import published_images
+from distilljob_operator.manifests.settings import unnamed_images
 
 UID = "01234567-89ab-cdef-0123-456789abcdef"
 
@@ -51,9 +51,9 @@ def test_it_takes_after_the_aggregator_then_after_our_own_trainer_then_after_any
 
 def test_what_the_operator_makes_of_a_student_is_a_model_without_a_moment_of_creation():
     job = job_of()
-    templates = [student_job(job, name, 1, published_images("1"))["spec"]["template"] for name in ("own", "ours")]
+    templates = [student_job(job, name, 1, unnamed_images("1"))["spec"]["template"] for name in ("own", "ours")]
     made = reader_manifest(job, best_model(job, templates), None, None)
-    assert made["spec"]["containers"][0]["image"] == "distilljob/trainer:1"
+    assert made["spec"]["containers"][0]["image"] == "registry.example.com/distilljob-trainer:1"
 
 
 def test_the_containers_of_a_mesh_are_not_taken_for_the_jobs():

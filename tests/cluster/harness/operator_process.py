@@ -35,6 +35,7 @@ class OperatorProcess:
         self._module, *told = program
         self._arguments = [*told, "run", f"--kubeconfig={kubeconfig}"]
         self._arguments += [f"--namespace={namespace}"] if namespace else []
+        self._arguments += [f"--{part}-image=registry.example.com/{part}:1" for part in ("trainer", "aggregator")]
         self._arguments += ["--no-lease", "--http-bind=127.0.0.1", "--http-port=0"]
         self._arguments += ["--log-format=Json", "--poll-seconds=1", *flags]
         self._process: Forked | None = None

@@ -14,10 +14,10 @@ from distilljob_operator.manifests.aggregator import aggregator_deployment
 from distilljob_operator.manifests.config import control_config_map, spec_config_map
 from distilljob_operator.manifests.everything import everything
 from distilljob_operator.manifests.jobs import student_job
-from distilljob_operator.manifests.network import aggregator_service, network_policy
+from distilljob_operator.manifests.network import aggregator_service
 from distilljob_operator.manifests.objects import with_digest
 from distilljob_operator.manifests.secrets import secret_keys, tls_secret
-from distilljob_operator.manifests.settings import published_images
+from distilljob_operator.manifests.settings import unnamed_images
 from distilljob_operator.manifests.storage import claims
 
 UID = "12345678-90ab-cdef-1234-567890abcdef"
@@ -132,21 +132,6 @@ def test_the_service_finds_the_aggregator_of_this_very_job_ready_or_not(make_job
     assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
     assert spec["selector"] == {names.LABEL_JOB: "demo", names.LABEL_UID: UID, names.LABEL_ROLE: "aggregator"}
     assert {port["port"] for port in spec["ports"]} == {8470, 8471}
-
-
-def test_only_students_of_this_job_reach_the_exchange(make_job):
-    spec = network_policy(make_job())["spec"]
-    assert spec["policyTypes"] == ["Ingress"]
-    assert spec["podSelector"]["matchLabels"] == {names.LABEL_JOB: "demo", names.LABEL_UID: UID}
-    by_port = {port["port"]: rule.get("from") for rule in spec["ingress"] for port in rule["ports"]}
-    (peer,) = by_port[8470]
-    assert peer == {
-        "podSelector": {
-            "matchLabels": {names.LABEL_JOB: "demo", names.LABEL_UID: UID, names.LABEL_ROLE: "student"},
-        }
-    }
-    assert by_port[8471] is None
-    assert by_port.keys() == {8470, 8471}
 
 
 def test_a_job_may_want_no_network_policy(all_of):
@@ -281,9 +266,9 @@ def test_the_operator_may_bring_secrets_for_its_images(make_job, images):
     assert pod["containers"][0]["imagePullPolicy"] == "Always"
 
 
-def test_images_are_those_of_the_version():
-    assert published_images("1.2").trainer.endswith("trainer:1.2")
-    assert published_images("1.2").aggregator.endswith("aggregator:1.2")
+def test_images_that_are_only_shown_are_in_a_registry_that_nobody_can_have():
+    assert unnamed_images("1.2").trainer == "registry.example.com/distilljob-trainer:1.2"
+    assert unnamed_images("1.2").aggregator == "registry.example.com/distilljob-aggregator:1.2"
 
 
 def test_a_job_that_is_in_no_namespace_yet_has_objects_in_none(make_job):
