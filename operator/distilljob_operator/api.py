@@ -21,6 +21,8 @@ _METADATA: Final = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=
 _OTHER_UID: Final = re.compile("UID in (the )?precondition")
 """Said in two ways: when the object is looked at, and when it changes hands just before it goes."""
 _NO_ANSWER: Final = 0
+STRICT: Final = {"fieldValidation": "Strict"}
+"""Refuse fields that are not known; the API server would drop them and say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +114,21 @@ class Api:
                 raise await read_error(response)
             yield _events(response)
 
-    async def create(self, path: str, body: Json) -> Json:
+    async def create(self, path: str, body: Json, **query: str) -> Json:
         """Create an object in the collection of that path.
 
         Raises:
             AlreadyExists: the name is taken.
         """
-        return await self._call("create", "POST", path, {}, body)
+        return await self._call("create", "POST", path, query, body)
 
     async def apply(self, path: str, body: Json) -> Json:
-        """Make the object's fields as they stand in the body, whoever else set them (server-side apply)."""
-        query = {"fieldManager": CLIENT_NAME, "force": "true"}
+        """Make the object's fields as they stand in the body, whoever else set them (server-side apply).
+
+        Raises:
+            Invalid: among others, a field that the server does not know.
+        """
+        query = {"fieldManager": CLIENT_NAME, "force": "true", **STRICT}
         return await self._call("apply", "PATCH", path, query, body, content="application/apply-patch+yaml")
 
     async def put(self, path: str, body: Json) -> Json:

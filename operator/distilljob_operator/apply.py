@@ -12,7 +12,7 @@ from typing import Any, Final
 from distilljob_core import names
 from distilljob_core.errors import DistillJobError
 from distilljob_core.spec.job import API_GROUP, KIND
-from distilljob_operator.api import Api, Json
+from distilljob_operator.api import STRICT, Api, Json
 from distilljob_operator.children import (
     CLAIMS,
     CONFIG_MAPS,
@@ -69,12 +69,12 @@ class Applier:
         Raises:
             NameTaken: another live object has its name.
             StillThere: the object of an earlier job has, and is on its way out.
-            ApiError: the API server does not make it.
+            ApiError: the API server does not make it; a misspelled field of a job's `pod` ends here, too.
         """
         kind = KINDS[body["kind"]]
         collection = kind.path(body["metadata"]["namespace"])
         try:
-            made = await self._api.create(collection, body)
+            made = await self._api.create(collection, body, **STRICT)
         except AlreadyExists:
             made = await self._api.get(f"{collection}/{body['metadata']['name']}")
             _check_ownership(made, body)

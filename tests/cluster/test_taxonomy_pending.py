@@ -86,6 +86,22 @@ async def test_a_pod_that_cannot_start_waits_with_the_kubelets_words_until_it_ca
     assert student(job, "a")["podUID"] == pod["metadata"]["uid"]
 
 
+@pytest.mark.parametrize(
+    ("pod", "named"),
+    [
+        ({"volumes": [{"name": "data", "persistentVolumeClam": {"claimName": "data"}}]}, "persistentVolumeClam"),
+        ({"securityContext": {"runAsUsr": 1}}, "runAsUsr"),
+        ({"env": [{"name": "A", "valueFrom": {"secretKeyReff": {"name": "a", "key": "b"}}}]}, "secretKeyReff"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_a_misspelled_field_of_a_pod_is_named_and_not_dropped(group: Group, pod, named):
+    await group.apply(network("a", pod=pod), "b")
+    await group.until_condition("StudentsReady", "False", "StudentsPending", 'unknown field "spec.template.spec.')
+    job = await group.until_condition("StudentsReady", "False", "StudentsPending", named)
+    assert (student(job, "a")["attempt"], job["status"]["restartsTotal"]) == (1, 0)
+
+
 async def test_what_keeps_a_pod_from_running_is_told_at_once_however_late_it_comes(group: Group):
     await group.apply(network("a", pod={"annotations": {"rig/waiting": "ContainerCreating"}}), "b")
     await group.until_condition("AggregatorReady", "True", "AggregatorAvailable")
