@@ -1,11 +1,12 @@
 """Metrics of single jobs and their students, read from the resource at each scrape: no series outlives its job."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from distilljob_core.conditions import ConditionType, Reason
 from distilljob_core.lifecycle.hang import limit_seconds
 from distilljob_core.lifecycle.model import Cause
 from distilljob_core.phases import UNLIMITED_PHASES, StudentPhase
@@ -15,11 +16,15 @@ from distilljob_operator.jobs import JobRecord
 _OF_JOB: Final = ("namespace", "distilljob")
 _OF_STUDENT: Final = (*_OF_JOB, "student")
 _ENDED: Final = frozenset({"Complete", "Failed", "Invalid"})
-_OBSERVABLE: Final = {"True": 1.0, "False": 0.0}
+_OVER: Final = frozenset({StudentPhase.FINISHED, StudentPhase.DROPPED})
+_BLIND: Final = frozenset({Reason.METRICS_UNAVAILABLE, Reason.METRICS_STALE})
+
+Attempts = Collection[tuple[str, int]]
+"""Students and the numbers of their attempts."""
 
 
-def job_metrics(records: Iterable[JobRecord]) -> Iterator[Metric]:
-    """Give all families, each with the series of all jobs."""
+def job_metrics(records: Iterable[JobRecord], running: Callable[[JobRecord], Attempts]) -> Iterator[Metric]:
+    """Give all families, each with the series of all jobs; `running` names the attempts whose pods run."""
     families = _families()
     for record in records:
         status = record.body.get("status", {})
@@ -28,6 +33,8 @@ def job_metrics(records: Iterable[JobRecord]) -> Iterator[Metric]:
         families["phase"].add_metric([*record.key, phase], 1)
         _add_restarts(families, record, status)
         if phase not in _ENDED:
+            _add_budgets(families, record, status)
+            _add_running(families, record, status, running(record))
             _add_limits(families, record)
             _add_sight(families, record, status)
     yield from families.values()
@@ -42,7 +49,13 @@ def _families() -> dict[str, GaugeMetricFamily]:
         ),
         "budget": _family(
             "distilljob_student_restart_budget_used_ratio",
-            "Share of failurePolicy.maxRestartsPerStudent that is spent; closed cycles refill it.",
+            "Share that is spent of the student's budget, of its hangs' or of the job's, whichever is the largest; of "
+            "students that still have something to do.",
+            _OF_STUDENT,
+        ),
+        "running": _family(
+            "distilljob_student_running_attempt",
+            "The attempt whose pod runs; 0 while it has none: in back-off, pending, waiting for its turn.",
             _OF_STUDENT,
         ),
         "limits": _family(
@@ -71,22 +84,45 @@ def _policy(record: JobRecord) -> FailurePolicy:
 
 
 def _add_restarts(families: Mapping[str, GaugeMetricFamily], record: JobRecord, status: Mapping[str, Any]) -> None:
-    students = status.get("students", ())
-    if not students:
-        return
-    budget = _policy(record).max_restarts_per_student
-    spent = _spent(status) if any(row.get("restarts") for row in students) else {}
-    for row in students:
-        who = [*record.key, row["name"]]
+    for row in status.get("students", ()):
         for cause in Cause:
-            families["restarts"].add_metric([*who, cause], row.get("restarts", {}).get(cause, 0))
-        families["budget"].add_metric(who, spent.get(row["name"], 0) / max(1, budget))
+            count = row.get("restarts", {}).get(cause, 0)
+            families["restarts"].add_metric([*record.key, row["name"], cause], count)
 
 
-def _spent(status: Mapping[str, Any]) -> dict[str, int]:
-    """Read what is spent of each student's budget from the operator's own memory."""
+def _add_budgets(families: Mapping[str, GaugeMetricFamily], record: JobRecord, status: Mapping[str, Any]) -> None:
+    """Add the budget of each student that is nearest to its end; nobody has spent anything before the first restart."""
+    students = status.get("students", ())
+    policy = _policy(record)
+    accounts = _accounts(status) if any(row.get("restarts") for row in students) else {}
+    of_job = _share(sum(account.get("charged", 0) for account in accounts.values()), policy.max_restarts)
+    for row in students:
+        if row.get("phase") in _OVER:
+            continue
+        account = accounts.get(row["name"], {})
+        own = _share(account.get("spent", 0), policy.max_restarts_per_student)
+        hangs = _share(account.get("spent_hangs", 0), policy.hang.max_restarts_per_student)
+        families["budget"].add_metric([*record.key, row["name"]], max(own, hangs, of_job))
+
+
+def _accounts(status: Mapping[str, Any]) -> dict[str, Mapping[str, int]]:
+    """Read what each student has used up from the operator's own memory."""
     students = json.loads(status.get("memory") or "{}").get("students", {})
-    return {name: state.get("account", {}).get("spent", 0) for name, state in students.items()}
+    return {name: state.get("account", {}) for name, state in students.items()}
+
+
+def _share(spent: int, budget: int) -> float:
+    """Give what is spent of a budget; who allows no restart at all has nothing to watch run out."""
+    return min(1.0, spent / budget) if budget else 0.0
+
+
+def _add_running(
+    families: Mapping[str, GaugeMetricFamily], record: JobRecord, status: Mapping[str, Any], running: Attempts
+) -> None:
+    for row in status.get("students", ()):
+        attempt = row.get("attempt", 0)
+        value = attempt if (row["name"], attempt) in running else 0
+        families["running"].add_metric([*record.key, row["name"]], value)
 
 
 def _add_limits(families: Mapping[str, GaugeMetricFamily], record: JobRecord) -> None:
@@ -97,6 +133,9 @@ def _add_limits(families: Mapping[str, GaugeMetricFamily], record: JobRecord) ->
 
 
 def _add_sight(families: Mapping[str, GaugeMetricFamily], record: JobRecord, status: Mapping[str, Any]) -> None:
+    """Say whether the operator sees; nothing where there is nothing to be seen, as while a job is suspended."""
     for condition in status.get("conditions", ()):
-        if condition["type"] == "ProgressObservable" and condition["status"] in _OBSERVABLE:
-            families["observable"].add_metric([*record.key], _OBSERVABLE[condition["status"]])
+        if condition["type"] != ConditionType.PROGRESS_OBSERVABLE:
+            continue
+        if condition["status"] == "True" or condition.get("reason") in _BLIND:
+            families["observable"].add_metric([*record.key], condition["status"] == "True")

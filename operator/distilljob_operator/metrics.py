@@ -11,8 +11,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from distilljob_core.lifecycle.model import Cause
-from distilljob_operator.job_metrics import job_metrics
-from distilljob_operator.jobs import Jobs
+from distilljob_operator.job_metrics import Attempts, job_metrics
+from distilljob_operator.jobs import JobRecord, Jobs
 
 _NAMESPACE: Final = "distilljob_operator"
 _WORK_SECONDS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
@@ -64,6 +64,8 @@ class OperatorMetrics:
             self.restarts.labels(cause)
         for result in ("done", "put_off", "failed"):
             self.reconciles.labels(result)
+        for source in ("Scrape", "Prometheus"):
+            self.progress_errors.labels(source)
 
     def on_request(self, verb: str, resource: str, code: int, seconds: float) -> None:
         """Count one request to the API server."""
@@ -79,6 +81,7 @@ class Readings:
     watch_ages_seconds: Callable[[], Mapping[str, float]] = dict
     progress_age_seconds: Callable[[], float | None] = lambda: None
     is_leading: Callable[[], bool] = lambda: False
+    running_attempts: Callable[[JobRecord], Attempts] = lambda _: ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,4 +126,4 @@ class StateCollector(Collector):
         for phase in _PHASES:
             phases.add_metric([phase], tally[phase])
         yield phases
-        yield from job_metrics(self.jobs)
+        yield from job_metrics(self.jobs, self.readings.running_attempts)
