@@ -9,7 +9,10 @@ from prometheus_client.registry import Collector
 
 from distilljob_core.phases import StudentPhase
 from distilljob_core.round_table import RoundTable, StudentView
+from distilljob_core.rpc.status import STATUS_OF
 
+UNKNOWN_METHOD = "UnknownMethod"
+"""Reason of a rejected call that there is not."""
 _SECONDS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
 
 
@@ -35,6 +38,14 @@ class AggregatorMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Let every series be there before its first event: a rate needs a beginning."""
+        for direction in ("up", "down"):
+            self.exchange_bytes.labels(direction)
+        for reason in (*(error.__name__ for error in STATUS_OF), UNKNOWN_METHOD):
+            self.rejected.labels(reason)
 
 
 class RoundTableCollector(Collector):
@@ -65,11 +76,19 @@ class RoundTableCollector(Collector):
         now = table.clock_timestamp_seconds
         yield _gauge("distilljob_clock_timestamp_seconds", "The clock that all ages are taken against.", now)
         yield _gauge("distilljob_spool_bytes", "Size of uploads on disk.", self._read_spool_bytes())
-        gains = [student.teacher_gain for student in table.students if student.teacher_gain is not None]
-        if gains:
-            yield _gauge(
-                "distilljob_teacher_gain_ratio", "Teacher's hold-out accuracy over the best student's.", gains[0]
-            )
+        gain = GaugeMetricFamily(
+            "distilljob_teacher_gain_ratio", "Hold-out accuracy of the last teacher minus that of its best student."
+        )
+        if (newest := _newest_gain(table.students)) is not None:
+            gain.add_metric([], newest)
+        yield gain
+
+
+def _newest_gain(students: list[StudentView]) -> float | None:
+    """Read what the student that is furthest says of its teacher; one that was dropped hears of no other."""
+    present = [student for student in students if student.phase is not StudentPhase.DROPPED]
+    told = [(student.epoch, student.teacher_gain) for student in present if student.teacher_gain is not None]
+    return max(told)[1] if told else None
 
 
 def _state_metrics(students: list[StudentView]) -> Iterator[Metric]:
@@ -95,7 +114,9 @@ def _progress_metrics(students: list[StudentView]) -> Iterator[Metric]:
         "distilljob_student_info", "Newest attempt that joined.", labels=["student", "attempt", "pod_uid"]
     )
     phases = GaugeMetricFamily("distilljob_student_phase", "1 for the present phase.", labels=["student", "phase"])
-    accuracy = GaugeMetricFamily("distilljob_student_accuracy_ratio", "Accuracy.", labels=["student", "split"])
+    accuracy = GaugeMetricFamily(
+        "distilljob_student_accuracy_ratio", "At the last epoch that was measured.", labels=["student", "split"]
+    )
     for student in students:
         steps.add_metric([student.name], student.step)
         barrier.add_metric([student.name], student.barrier_seconds)

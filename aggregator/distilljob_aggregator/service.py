@@ -11,7 +11,7 @@ from grpc.aio import EOF, ServicerContext  # type: ignore[attr-defined]
 from pydantic import ValidationError
 
 from distilljob_aggregator.coordinator import Coordinator
-from distilljob_aggregator.metrics import AggregatorMetrics
+from distilljob_aggregator.metrics import UNKNOWN_METHOD, AggregatorMetrics
 from distilljob_aggregator.results_volume import ResultsVolume
 from distilljob_aggregator.rounds import admission
 from distilljob_aggregator.tls import check_identity
@@ -173,7 +173,7 @@ class Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         """Give the handler, or None, which gRPC answers with UNIMPLEMENTED."""
         handler = self._handlers.get(handler_call_details.method)
         if handler is None:
-            self._metrics.rejected.labels("UnknownMethod").inc()
+            self._metrics.rejected.labels(UNKNOWN_METHOD).inc()
         return handler
 
 
