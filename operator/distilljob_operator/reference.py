@@ -1,10 +1,10 @@
 """The reference page of the operator, made of what it reads and what it counts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from prometheus_client import Metric
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
 
 from distilljob_operator.jobs import Jobs
 from distilljob_operator.metrics import OperatorMetrics, StateCollector
@@ -32,8 +32,8 @@ _PAGES: Final = """
 
 ## Metrics
 
-| metric | type | labels | meaning |
-| --- | --- | --- | --- |"""
+"""
+_TABLE_HEAD: Final = "| metric | type | labels | meaning |\n| --- | --- | --- | --- |"
 
 
 def operator_reference() -> str:
@@ -42,23 +42,20 @@ def operator_reference() -> str:
         f"| `{flag(name)}` | `{variable(name)}` | {shown} | {meaning} |"
         for name, meaning, shown in described_settings()
     ]
-    metrics = [
-        f"| `{name}` | {kind} | {', '.join(f'`{label}`' for label in labels)} | {text} |"
-        for name, kind, labels, text in sorted(_metrics())
-    ]
-    return "\n".join([_HEAD, *settings, _PAGES, *metrics, ""])
-
-
-def _metrics() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
     counted = [each for each in vars(OperatorMetrics()).values() if isinstance(each, MetricWrapperBase)]
-    for each in counted:
-        for family in each.describe():
-            yield _row(family, each)
-    for family in StateCollector(Jobs()).collect():
-        yield _row(family, family)
+    return "\n".join([_HEAD, *settings, _PAGES + metrics_table([*counted, StateCollector(Jobs())]), ""])
 
 
-def _row(family: Metric, labeled: object) -> tuple[str, str, tuple[str, ...], str]:
-    """Take a metric's description; its names of labels are in no public attribute."""
-    name = f"{family.name}_total" if family.type == "counter" else family.name
-    return name, family.type, tuple(getattr(labeled, "_labelnames", ())), family.documentation
+def metrics_table(collectors: Iterable[Collector]) -> str:
+    """Lay out what collectors show, by name."""
+    rows = sorted(row for each in collectors for row in _rows(each))
+    lines = [f"| `{name}` | {kind} | {labels} | {meaning} |" for name, kind, labels, meaning in rows]
+    return "\n".join([_TABLE_HEAD, *lines])
+
+
+def _rows(collector: Collector) -> Iterator[tuple[str, str, str, str]]:
+    """Describe its metrics; names of labels are in no public attribute."""
+    for family in collector.describe() if isinstance(collector, MetricWrapperBase) else collector.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = getattr(family, "_labelnames", getattr(collector, "_labelnames", ()))
+        yield name, family.type, ", ".join(f"`{label}`" for label in labels), family.documentation
