@@ -75,13 +75,10 @@ def _panel(number: int, panel: Panel, position: Json) -> Json:
     thresholds = [{"value": value, "color": color} for value, color in panel.steps]
     defaults: Json = {
         "unit": panel.unit,
-        "min": None if "gain" in panel.title else 0,
         "thresholds": {"mode": "absolute", "steps": thresholds},
     }
-    if defaults["min"] is None:
-        del defaults["min"]
-    if panel.maximum is not None:
-        defaults["max"] = panel.maximum
+    limits = {"min": panel.minimum, "max": panel.maximum}
+    defaults |= {name: limit for name, limit in limits.items() if limit is not None}
     if panel.kind == "timeseries" and len(thresholds) > 1:
         defaults["custom"] = {"thresholdsStyle": {"mode": "line"}}
     return {

@@ -4,6 +4,9 @@ from typing import Final
 
 from panels import GREEN_TO_RED_AT, RATE, Panel, hang_share, quantile
 
+STUDENT: Final = "{{namespace}}/{{distilljob}} {{student}}"
+REFUSED: Final = 'distilljob_operator_api_requests_total{code!~"2.."}'
+
 FLEET: Final = (
     Panel(
         "Jobs by phase",
@@ -24,7 +27,7 @@ FLEET: Final = (
     Panel(
         "Operator leads",
         "1 while an operator holds the Lease and works. At 0 nobody replaces what fails.",
-        [("max(distilljob_operator_leading)", "leads")],
+        [("max(distilljob_operator_leading) or vector(0)", "leads")],
         "short",
         width=4,
         kind="stat",
@@ -33,7 +36,12 @@ FLEET: Final = (
     Panel(
         "Jobs that cannot be observed",
         "Their progress is not known, so nobody of them is restarted for hanging. Look at the aggregator's pod.",
-        [("count(distilljob_job_progress_observable == 0) or vector(0)", "blind")],
+        [
+            (
+                "count(max by (namespace, distilljob) (distilljob_job_progress_observable) == 0) or vector(0)",
+                "blind",
+            )
+        ],
         "short",
         width=4,
         kind="stat",
@@ -48,8 +56,14 @@ FLEET: Final = (
     ),
     Panel(
         "Restart budget, most spent",
-        "The ten students that have used most of their budget. At 100 % the next failure ends the job, or the student.",
-        [("topk(10, distilljob_student_restart_budget_used_ratio)", "{{distilljob}} {{student}}")],
+        "The ten students that have used most of their budget: their own, that for hanging, or the job's. At 100 % the "
+        "next failure of that kind ends the job, or the student.",
+        [
+            (
+                "topk(10, max by (namespace, distilljob, student) (distilljob_student_restart_budget_used_ratio))",
+                STUDENT,
+            )
+        ],
         "percentunit",
         steps=GREEN_TO_RED_AT["budget"],
         maximum=1,
@@ -57,14 +71,17 @@ FLEET: Final = (
     Panel(
         "Hang margin, least left",
         "How much of its limit a student has been silent for, the ten worst. At 100 % it is replaced.",
-        [(f"topk(10, {hang_share('')})", "{{distilljob}} {{student}}")],
+        [(f"topk(10, {hang_share('')})", STUDENT)],
         "percentunit",
         steps=GREEN_TO_RED_AT["hang"],
     ),
     Panel(
         "Failure to replacement",
-        "From seeing that an attempt failed to having made the next one, back-off included.",
-        [(quantile(share, "distilljob_operator_replacement_seconds"), f"p{share * 100:g}") for share in (0.5, 0.99)],
+        "From seeing that an attempt failed to having made the next one, back-off included; of the last hour's.",
+        [
+            (quantile(share, "distilljob_operator_replacement_seconds", "1h"), f"p{share * 100:g}")
+            for share in (0.5, 0.99)
+        ],
         "s",
     ),
     Panel(
@@ -88,41 +105,43 @@ FLEET: Final = (
     Panel(
         "Refused requests",
         "Answers of 400 and above, and none at all (0). 404 and 409 now and then are normal.",
-        [
-            (
-                f'sum by (code) (rate(distilljob_operator_api_requests_total{{code!~"2.."}}[{RATE}])) or vector(0)',
-                "{{code}}",
-            )
-        ],
+        [(f"sum by (code) (rate({REFUSED}[{RATE}])) or on () vector(0)", "{{code}}")],
         "reqps",
     ),
     Panel(
         "Last sign of each watch",
-        "Seconds since each watch heard anything. The process restarts when one is dead.",
+        "Seconds since the most silent watch of each kind heard anything. Beyond 180 the process restarts.",
         [("max by (kind) (distilljob_operator_watch_age_seconds)", "{{kind}}")],
         "s",
-        steps=GREEN_TO_RED_AT["age"],
+        steps=GREEN_TO_RED_AT["watch"],
     ),
     Panel(
         "Age of progress",
         "Of the job whose samples are oldest. Beyond a few polls the operator is blind for it.",
         [("max(distilljob_operator_progress_age_seconds)", "oldest")],
         "s",
-        steps=GREEN_TO_RED_AT["age"],
+        width=6,
+        steps=GREEN_TO_RED_AT["progress"],
     ),
     Panel(
-        "Queue and loop",
-        "Jobs that wait for a worker, and how long a task of the process was kept waiting.",
-        [
-            ("sum(distilljob_operator_queue_depth)", "jobs in the queue"),
-            ("max(distilljob_operator_loop_lag_seconds)", "loop lag in s"),
-        ],
+        "Queue",
+        "Jobs that wait for a worker.",
+        [("sum(distilljob_operator_queue_depth)", "jobs")],
         "short",
+        width=6,
+    ),
+    Panel(
+        "Loop lag",
+        "The longest that a task of the process was kept waiting, within the last minute.",
+        [("max(distilljob_operator_loop_lag_seconds)", "lag")],
+        "s",
+        width=6,
     ),
     Panel(
         "Failed readings of progress",
         "By source. The condition ProgressObservable of each job says why.",
-        [(f"sum by (source) (rate(distilljob_operator_progress_errors_total[{RATE}])) or vector(0)", "{{source}}")],
+        [(f"sum by (source) (rate(distilljob_operator_progress_errors_total[{RATE}]))", "{{source}}")],
         "ops",
+        width=6,
     ),
 )

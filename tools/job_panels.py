@@ -30,6 +30,7 @@ ONE_JOB: Final = (
         width=4,
         kind="stat",
         steps=GREEN_TO_RED_AT["gain"],
+        minimum=None,
     ),
     Panel(
         "Students by phase",
@@ -49,7 +50,7 @@ ONE_JOB: Final = (
         "On the hold-out, which weights and selection come from, and on the test set, which decides nothing.",
         [(f"max by (student, split) (distilljob_student_accuracy_ratio{{{JOB}}})", "{{student}} {{split}}")],
         "percentunit",
-        maximum=1,
+        minimum=None,
     ),
     Panel(
         "Teacher gain",
@@ -57,6 +58,7 @@ ONE_JOB: Final = (
         [(f"max(distilljob_teacher_gain_ratio{{{JOB}}})", "gain")],
         "percentunit",
         steps=GREEN_TO_RED_AT["gain"],
+        minimum=None,
     ),
     Panel(
         "Loss",
@@ -125,7 +127,7 @@ ONE_JOB: Final = (
     ),
     Panel(
         "Open round",
-        "How long it has been open, and what its uploads take on disk.",
+        "How long it has been open. A round closes when the last student's rows are there.",
         [(f"max(distilljob_cycle_open_seconds{{{JOB}}})", "open")],
         "s",
     ),
@@ -140,7 +142,8 @@ ONE_JOB: Final = (
     ),
     Panel(
         "Restart budget",
-        "Share that is spent; closed cycles without a failure refill it.",
+        "Share that is spent of the student's own, of that for hanging, or of the job's, whichever is nearest to its "
+        "end: at 100 % the next restart of that kind is refused. Closed cycles without a failure refill a student's.",
         [(f"max by (student) (distilljob_student_restart_budget_used_ratio{{{JOB}}})", "{{student}}")],
         "percentunit",
         steps=GREEN_TO_RED_AT["budget"],
@@ -148,8 +151,9 @@ ONE_JOB: Final = (
     ),
     Panel(
         "Hang margin",
-        "Silence since the last step as a share of the limit of its phase. At 100 % the student is replaced.",
-        [(hang_share(JOB), "{{student}} {{phase}}")],
+        "Silence since the last step as a share of the limit of its phase. At 100 % the student is replaced. No line: "
+        "it does not run, or waits at the barrier.",
+        [(hang_share(JOB), "{{student}}")],
         "percentunit",
         steps=GREEN_TO_RED_AT["hang"],
     ),
@@ -167,8 +171,14 @@ ONE_JOB: Final = (
     ),
     Panel(
         "Rejected calls",
-        "Calls that the aggregator answered with an error. NotYet and NotOpen are part of waiting.",
-        [(f"sum by (reason) (increase(distilljob_rejected_total{{{JOB}}}[{RATE}])) or vector(0)", "{{reason}}")],
+        "Calls that the aggregator answered with an error, by its name. TeacherNotReady, Busy and NotOpen are tried "
+        "again, now and then they are normal; Fenced is an attempt that was replaced.",
+        [
+            (
+                f"sum by (reason) (increase(distilljob_rejected_total{{{JOB}}}[{RATE}])) > 0 or on () vector(0)",
+                "{{reason}}",
+            )
+        ],
         "short",
     ),
     Panel(

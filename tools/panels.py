@@ -14,7 +14,8 @@ GREEN_TO_RED_AT: Final = {
     "budget": ((None, "green"), (0.5, "yellow"), (0.8, "red")),
     "hang": ((None, "green"), (0.5, "yellow"), (0.9, "red")),
     "failed": ((None, "green"), (1, "red")),
-    "age": ((None, "green"), (120, "yellow"), (300, "red")),
+    "watch": ((None, "green"), (90, "yellow"), (150, "red")),
+    "progress": ((None, "green"), (120, "yellow"), (300, "red")),
     "gain": ((None, "red"), (0, "green")),
     "leading": ((None, "red"), (1, "green")),
 }
@@ -31,7 +32,15 @@ class Panel:
     width: int = 8
     kind: str = "timeseries"
     steps: Steps = ((None, "green"),)
+    minimum: float | None = 0
     maximum: float | None = None
+
+
+def at_work(scope: str) -> str:
+    """Students whose newest attempt runs and has joined: what the aggregator says of others is of an earlier one."""
+    runs = f"max by (namespace, distilljob, student) (distilljob_student_running_attempt{{{scope}}})"
+    joined = f"max by (namespace, distilljob, student) (distilljob_student_attempt{{{scope}}})"
+    return f"({runs} == on (namespace, distilljob, student) {joined})"
 
 
 def silence(scope: str) -> str:
@@ -48,14 +57,16 @@ def silence(scope: str) -> str:
 
 
 def hang_share(scope: str) -> str:
-    """How much of its limit each student has been silent for."""
+    """How much of its limit each student at work has been silent for."""
     limit = f"max by (namespace, distilljob, phase) (distilljob_job_hang_limit_seconds{{{scope}}})"
-    return f"({silence(scope)}) / on (namespace, distilljob, phase) group_left () {limit}"
+    share = f"({silence(scope)}) / on (namespace, distilljob, phase) group_left () {limit}"
+    of_students = f"max by (namespace, distilljob, student) ({share})"
+    return f"{of_students} and on (namespace, distilljob, student) {at_work(scope)}"
 
 
-def quantile(share: float, histogram: str, scope: str = "") -> str:
+def quantile(share: float, histogram: str, window: str = RATE) -> str:
     """A quantile of a histogram over all of its series."""
-    return f"histogram_quantile({share}, sum by (le) (rate({histogram}_bucket{{{scope}}}[{RATE}])))"
+    return f"histogram_quantile({share}, sum by (le) (rate({histogram}_bucket[{window}])))"
 
 
 def share_of_steps(part: str) -> str:

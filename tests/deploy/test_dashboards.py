@@ -21,6 +21,7 @@ from distilljob_trainer.metrics import StudentMetrics
 from helms import CHART
 from rig.build import CACHE, alone
 
+CASES = Path(__file__).parent / "rules_test.yaml"
 GRAFANA = Path(__file__).parent / "grafana"
 NAMES = ("fleet", "job")
 PANELS = [
@@ -72,6 +73,28 @@ def test_every_query_parses(tmp_path: Path):
     ended = subprocess.run(["promtool", "check", "rules", str(file)], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert len(queries) > 40
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "legend"),
+    [("fleet", "Hang margin, least left", "team/digits cnn"), ("job", "Hang margin", "cnn")],
+)
+def test_the_hang_margin_is_that_of_students_that_run(tmp_path: Path, name: str, title: str, legend: str):
+    (panel,) = [panel for panel in load(name)["panels"] if panel["title"] == title]
+    (target,) = panel["targets"]
+    query = target["expr"].replace("$namespace", "team").replace("$distilljob", "digits")
+    hangs, gone = yaml.safe_load(CASES.read_text())["tests"][:2]
+    sample = {"labels": '{namespace="team",distilljob="digits",student="cnn"}', "value": 0.6}
+    tests = []
+    for scene, samples in ((hangs, [sample]), (gone, [])):
+        expected = {"expr": query, "eval_time": "6m", "exp_samples": samples}
+        tests.append({**scene, "alert_rule_test": [], "promql_expr_test": [expected]})
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [], "evaluation_interval": "30s", "tests": tests}))
+    ended = subprocess.run(["promtool", "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    labels = {"namespace": "team", "distilljob": "digits", "student": "cnn"}
+    assert re.sub(r"\{\{(\w+)\}\}", lambda found: labels[found[1]], target["legendFormat"]) == legend
 
 
 def test_every_metric_that_is_named_is_one_that_a_process_shows():
