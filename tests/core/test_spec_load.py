@@ -329,3 +329,14 @@ def test_nothing_but_our_error_comes_out_of_mutilated_files():
         except SpecProblems:
             num_refused += 1
     assert 0 < num_refused < 400
+
+
+@pytest.mark.parametrize("amount", ["7", "1.5Gi", "100m", "500k", "512Ki", "1M"])
+def test_an_amount_that_kubernetes_takes_is_taken(amount):
+    assert check_job(with_changes({"spec.pod.sharedMemory": amount})).spec.pod.shared_memory == amount
+
+
+@pytest.mark.parametrize("amount", ["512K", "512ki", "1GB", "1mi"])
+def test_an_amount_that_kubernetes_refuses_is_refused(amount):
+    (problem,) = problems_of({"spec.pod.sharedMemory": amount})
+    assert problem.path == "spec.pod.sharedMemory"

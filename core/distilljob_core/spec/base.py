@@ -15,7 +15,7 @@ Scalar = bool | int | float | Annotated[str, Field(max_length=1024)]
 Options = Annotated[dict[Annotated[str, Field(max_length=63)], Scalar], Field(max_length=32)]
 """Keyword arguments for a factory: scalars only, so that they survive YAML, JSON and the API server unchanged."""
 RawObjects = Annotated[list[dict[str, Any]], Field(max_length=32)]
-Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?([EPTGMk]i?|m)?$")]
+Quantity = Annotated[str, Field(max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|[MGTPE]i?)?$")]
 """A Kubernetes quantity, such as 10Gi."""
 
 
