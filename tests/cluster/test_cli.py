@@ -19,7 +19,7 @@ from distilljob.cluster.place import Place
 from distilljob.commands import run_command
 from distilljob.errors import BadInput, NotFound
 from fault_proxy import FaultProxy, of, watches
-from harness.jobs import distilljob
+from harness.jobs import STORAGE, distilljob
 from rig.api import DISTILLJOBS, Api, Object
 from rig.build import program
 from rig.cluster import Cluster
@@ -261,7 +261,7 @@ async def test_status_lists_the_jobs_of_a_namespace(cli, api, namespace, tell):
         await api.create(DISTILLJOBS, distilljob(name), namespace)
     await tell("two", phase="Training", cycle=2, cycles=4, cycleColumn="2/4", studentsColumn="2/2", restartsTotal=3)
     listed = (await cli("status")).out.splitlines()
-    assert listed[0].split() == ["job", "phase", "cycle", "students", "restarts", "hold-out", "age"]
+    assert listed[0].split() == ["job", "phase", "cycle", "students", "restarts", "accuracy", "age"]
     assert listed[1].split()[:3] == ["one", "Pending", "0"]
     assert listed[2].split()[:5] == ["two", "Training", "2/4", "2/2", "3"]
     told = json.loads((await cli("status", "--json")).out)
@@ -343,11 +343,20 @@ async def test_restart_names_the_attempt_that_is_to_be_over(cli, api, namespace,
     assert (unknown.code, "its students are a, b" in unknown.told) == (3, True)
 
 
-async def test_delete_says_where_the_results_stay(cli, api, namespace, tell):
-    await api.create(DISTILLJOBS, distilljob("group"), namespace)
+@pytest.mark.parametrize(
+    ("results", "fate"),
+    [
+        (STORAGE, "stay in"),
+        (STORAGE | {"retention": "Delete"}, "are deleted with"),
+        ({"storage": {"claimName": "group-results"}, "retention": "Delete"}, "stay in"),
+    ],
+    ids=["kept", "deleted", "in a claim of the user"],
+)
+async def test_delete_says_what_becomes_of_the_results(cli, api, namespace, tell, results, fate):
+    await api.create(DISTILLJOBS, distilljob("group", results=results), namespace)
     result = {"bestStudent": "a", "accuracy": 0.9, "exact": True, "volumeClaimName": "group-results"}
     await tell("group", startTime=NOW, completionTime=NOW, result=result)
-    assert (await cli("delete", "group")).out == ("group is deleted\nits results stay in the claim group-results\n")
+    assert (await cli("delete", "group")).out == f"group is deleted\nits results {fate} the claim group-results\n"
     assert await api.list(DISTILLJOBS, namespace) == []
 
 

@@ -88,7 +88,7 @@ def _table(bodies: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("job", "", no_wrap=True)
     table.add_column("phase", no_wrap=True)
-    for title in ("cycle", "students", "restarts", "hold-out", "age"):
+    for title in ("cycle", "students", "restarts", "accuracy", "age"):
         table.add_column(title, justify="right", no_wrap=True)
     for body in bodies:
         table.add_row(*_cells(body))

@@ -97,8 +97,11 @@ def run_delete(name: str, place: Place) -> int:
         known = find(cluster, name)
         cluster.run(cluster.api.delete(f"{cluster.jobs}/{name}", known.uid))
     console.print_text(f"{name} is deleted")
+    results = known.job.spec.results
     if (result := known.status.result) and result.volume_claim_name:
-        console.print_text(f"its results stay in the claim {result.volume_claim_name}")
+        is_gone = results.retention == "Delete" and results.storage.claim_name is None
+        fate = "are deleted with" if is_gone else "stay in"
+        console.print_text(f"its results {fate} the claim {result.volume_claim_name}")
     return 0
 
 
