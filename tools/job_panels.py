@@ -162,12 +162,14 @@ ONE_JOB: Final = (
         "What a crash now would cost.",
         [(f"max by (student) (distilljob_trainer_checkpoint_age_seconds{{{JOB}}})", "{{student}}")],
         "s",
+        width=6,
     ),
     Panel(
         "GPU memory",
         "Allocated by torch; 0 on a CPU.",
         [(f"max by (student) (distilljob_trainer_gpu_memory_bytes{{{JOB}}})", "{{student}}")],
         "bytes",
+        width=6,
     ),
     Panel(
         "Rejected calls",
@@ -180,11 +182,13 @@ ONE_JOB: Final = (
             )
         ],
         "short",
+        width=6,
     ),
     Panel(
         "Spool",
         "Uploads on the aggregator's disk.",
         [(f"max(distilljob_spool_bytes{{{JOB}}})", "spool")],
         "bytes",
+        width=6,
     ),
 )
