@@ -14,7 +14,7 @@ from distilljob.cluster.arrival import Arrival, has_arrived
 from distilljob.cluster.jobs import Known, find
 from distilljob.cluster.place import Place
 from distilljob.cluster.reader import reader_pod
-from distilljob.cluster.results import Part, published_sha256, small_first, wanted_files
+from distilljob.cluster.results import Content, Part, published_contents, read_result, small_first, wanted_files
 from distilljob.cluster.volume import Volume
 from distilljob.errors import BadInput, CommandError, NotFound
 from distilljob.job_file import dump_yaml
@@ -144,40 +144,42 @@ async def _fetch_all(cluster: Cluster, known: Known, run: RunFolder, part: Part,
             await _fetch_files(volume, run, {ENSEMBLE_FILE: there[ENSEMBLE_FILE]}, {})
             ensemble = (run.results / ENSEMBLE_FILE).read_bytes()
         wanted = {name: there[name] for name in wanted_files(part, there, result, ensemble)}
-        await _fetch_files(volume, run, wanted, published_sha256(result))
+        await _fetch_files(volume, run, wanted, published_contents(result))
         return True
 
 
 async def _read_result(volume: Volume, known: Known, run: RunFolder, there: Mapping[str, int]) -> RunResult | None:
     if RESULT_FILE in there:
         await _fetch_files(volume, run, {RESULT_FILE: there[RESULT_FILE]}, {})
-        return RunResult.model_validate_json((run.results / RESULT_FILE).read_bytes())
+        return read_result((run.results / RESULT_FILE).read_bytes(), student_names(known.job.spec))
     if known.status.result is not None:
         raise CommandError(f"the results of {known.name} hold no {RESULT_FILE}; was the volume emptied?")
     return None
 
 
-async def _fetch_files(volume: Volume, run: RunFolder, sizes: Mapping[str, int], published: Mapping[str, str]) -> None:
+async def _fetch_files(
+    volume: Volume, run: RunFolder, sizes: Mapping[str, int], published: Mapping[str, Content]
+) -> None:
     """Fetch what is not here yet.
 
     Args:
         volume: where the files are.
         run: where they go.
         sizes: in bytes, by name.
-        published: sha256 of those that students have sent off; of others it is computed in the volume.
+        published: what those held that students have sent off; others are looked at just before they are fetched.
     """
     with _progress() as progress:
         bar = progress.add_task("", total=sum(sizes.values()))
         for name, size in sizes.items():
             progress.update(bar, description=escape(name))
-            path, sha256 = run.results / name, published.get(name) or await volume.sha256(name)
-            if has_arrived(path, sha256):
+            path, content = run.results / name, published.get(name) or await volume.content(name)
+            if has_arrived(path, content):
                 progress.advance(bar, size)
                 continue
-            with Arrival(path, size, sha256, partial(progress.advance, bar)) as arrival:
+            with Arrival(path, content, partial(progress.advance, bar)) as arrival:
                 await volume.fetch(name, arrival)
                 arrival.finish()
-            console.err.print(f"[dim]{escape(name)}: {console.in_bytes(size)}[/]")
+            console.err.print(f"[dim]{escape(name)}: {console.in_bytes(content.size_bytes)}[/]")
 
 
 def _progress() -> Progress:

@@ -9,7 +9,7 @@ from distilljob.cluster.access import Cluster
 from distilljob.cluster.arrival import Arrival
 from distilljob.cluster.reader import check_runs
 from distilljob.cluster.reader_manifest import CONTAINER, RESULTS
-from distilljob.cluster.results import read_listing
+from distilljob.cluster.results import Content, read_content, read_listing
 from distilljob.cluster.shell import ProgramFailed, output_of
 from distilljob.errors import CommandError
 from distilljob_operator.errors import Unavailable
@@ -24,25 +24,32 @@ try:
 except OSError as error:
     sys.exit(error.strerror)
 """
-_SHA256: Final = """\
+_CONTENT: Final = """\
 import hashlib, sys
 try:
     with open(sys.argv[1], "rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
             digest.update(block)
-        print(digest.hexdigest())
+        print(file.tell(), digest.hexdigest())
 except OSError as error:
     sys.exit(error.strerror)
 """
 _READ: Final = """\
-import shutil, sys
+import os, shutil, sys
 try:
-    with open(sys.argv[1], "rb") as file:
-        file.seek(int(sys.argv[2]))
+    with open(sys.argv[2], "rb") as file:
+        num_bytes = os.fstat(file.fileno()).st_size
+        if num_bytes != int(sys.argv[1]):
+            sys.exit(f"it has {num_bytes} bytes now, not {sys.argv[1]}; give the command again")
+        file.seek(int(sys.argv[3]))
         shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
 except OSError as error:
     sys.exit(error.strerror)
+"""
+_END: Final = b"."
+_PRINT_END: Final = f"""
+print({_END.decode()!r}, end="")
 """
 
 
@@ -61,9 +68,9 @@ class Volume:
         """Give sizes in bytes by name."""
         return read_listing(await self._output("the results", _LIST, RESULTS))
 
-    async def sha256(self, name: str) -> str:
-        """Compute a file's checksum where it lies."""
-        return (await self._output(name, _SHA256, f"{RESULTS}/{name}")).decode().strip()
+    async def content(self, name: str) -> Content:
+        """Look at a file where it lies."""
+        return read_content(name, await self._output(name, _CONTENT, f"{RESULTS}/{name}"))
 
     async def fetch(self, name: str, arrival: Arrival) -> None:
         """Bring what is missing of a file."""
@@ -78,7 +85,8 @@ class Volume:
 
     async def _read(self, name: str, arrival: Arrival) -> Unavailable:
         """Go on where a file stops; give what ended it."""
-        command = ("python3", "-c", _READ, f"{RESULTS}/{name}", str(arrival.num_bytes))
+        size_bytes, offset = str(arrival.content.size_bytes), str(arrival.num_bytes)
+        command = ("python3", "-c", _READ, size_bytes, f"{RESULTS}/{name}", offset)
         try:
             async with aclosing(output_of(self.cluster, self.pod, CONTAINER, command)) as chunks:
                 async for chunk in chunks:
@@ -89,19 +97,22 @@ class Volume:
             return error
         return Unavailable.silence("the stream ended before the file did")
 
-    async def _output(self, what: str, *program: str) -> bytes:
-        """Give all that a short program prints."""
+    async def _output(self, what: str, program: str, path: str) -> bytes:
+        """Give all that a short program prints; what comes without its end is asked for again."""
         bears = _Patience(self, what)
+        command = ("python3", "-c", program + _PRINT_END, path)
         while True:
             try:
-                async with aclosing(
-                    output_of(self.cluster, self.pod, CONTAINER, ("python3", "-c", *program))
-                ) as chunks:
-                    return b"".join([chunk async for chunk in chunks])
+                async with aclosing(output_of(self.cluster, self.pod, CONTAINER, command)) as chunks:
+                    printed = b"".join([chunk async for chunk in chunks])
             except ProgramFailed as error:
                 raise _unreadable(what, error) from None
             except Unavailable as error:
                 await bears.wait(error, has_progress=False)
+                continue
+            if printed.endswith(_END):
+                return printed.removesuffix(_END)
+            await bears.wait(Unavailable.silence("the stream ended before the program did"), has_progress=False)
 
 
 class _Patience:

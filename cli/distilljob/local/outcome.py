@@ -26,7 +26,7 @@ def write_outcome(folder: RunFolder, restarts: Mapping[str, int]) -> LocalResult
         folder: a run whose aggregator has written results/result.json.
         restarts: failed attempts of each student, as only the runner knows them.
     """
-    published = RunResult.model_validate_json((folder.results / RESULT_FILE).read_bytes())
+    published = RunResult.model_validate_json((folder.results / RESULT_FILE).read_bytes(), extra="ignore")
     students = [student.model_copy(update={"restarts": restarts[student.name]}) for student in published.students]
     counted = published.model_copy(update={"students": students})
     result = LocalResult(**dict(counted), verdict=verdict(counted))
@@ -83,7 +83,7 @@ def result_table(result: LocalResult, folder: RunFolder) -> RenderableType:
 def _row(student: StudentResult) -> tuple[str, ...]:
     return (
         student.name,
-        student.model,
+        escape(student.model),
         in_percent(student.accuracy.last),
         in_percent(student.accuracy.selected),
         in_percent(student.holdout.last),

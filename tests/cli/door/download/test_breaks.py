@@ -16,6 +16,7 @@ import pytest
 
 import distilljob
 from distilljob.cluster import download as download_command
+from distilljob.cluster.arrival import Arrival
 from distilljob.cluster.download import run_download
 from distilljob.errors import CommandError
 
@@ -53,6 +54,53 @@ def test_a_stream_that_lost_its_end_goes_on_though_its_program_ended_well(server
     fetched = download(place, tmp_path / "all")
     assert digests(fetched.folder / "results") == digests(server.results)
     assert sum(offset > 0 for offset in server.offsets) == 2
+
+
+def test_a_list_and_a_checksum_that_lost_their_ends_are_asked_for_again(server, place, tmp_path):
+    server.short_outputs = 3
+    fetched = download(place, tmp_path / "all")
+    assert server.short_outputs == 0
+    assert digests(fetched.folder / "results") == digests(server.results)
+
+
+def test_a_list_that_never_comes_whole_is_given_up(server, place, tmp_path):
+    server.short_outputs = 1000
+    with pytest.raises(CommandError, match="the results did not arrive: the stream ended before the program did"):
+        download(place, tmp_path / "all")
+    assert is_removed(server)
+
+
+def test_a_file_that_became_smaller_since_it_was_listed_is_fetched_as_it_is(server, place, tmp_path):
+    server.replaced_before_look = {"ensemble.json": b"{}"}
+    fetched = download(place, tmp_path / "all")
+    assert (fetched.folder / "results/ensemble.json").read_bytes() == b"{}"
+
+
+def test_a_file_that_becomes_another_while_it_is_fetched_is_named(server, place, tmp_path):
+    server.replaced_after_look = {"result.json": b"{}"}
+    with pytest.raises(CommandError, match=r"result.json cannot be read .*: it has 2 bytes now, not \d+; give"):
+        download(place, tmp_path / "all")
+
+
+def test_what_is_kept_of_a_file_that_is_another_now_is_removed_and_of_other_files_is_not(server, place, tmp_path):
+    download(place, tmp_path / "best", "best")
+    folder = tmp_path / "best/results"
+    for name in ("cnn.json", "cnn.safetensors", "gone.json"):
+        (folder / name).unlink(missing_ok=True)
+        (folder / f".{name}.0123456789ab.part").write_bytes(b"old")
+    download(place, tmp_path / "best")
+    assert parts_of(tmp_path / "best") == [".gone.json.0123456789ab.part"]
+
+
+def test_a_disk_that_fails_costs_nothing_of_what_arrived(server, place, tmp_path, monkeypatch):
+    def fail(arrival: Arrival) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Arrival, "finish", fail)
+        with pytest.raises(CommandError, match="all cannot be written: Input/output error"):
+            download(place, tmp_path / "all")
+    assert len(parts_of(tmp_path / "all")) == 1
 
 
 def test_a_connection_that_breaks_for_good_is_given_up_and_what_arrived_is_kept(server, place, tmp_path):

@@ -11,6 +11,7 @@ import distilljob
 from distilljob.cluster import reader
 from distilljob.cluster.download import run_download
 from distilljob.cluster.reader import what_it_waits_for
+from distilljob.cluster.results import read_content, read_listing
 from distilljob.errors import CommandError, NotFound
 from distilljob_core.files import DirectoryLock
 
@@ -113,6 +114,55 @@ def test_a_pod_that_names_files_elsewhere_is_not_believed(server, place, tmp_pat
     with pytest.raises(CommandError, match=r"'../../escaped', which no job publishes"):
         download(place, tmp_path / "best")
     assert not (tmp_path / "escaped").exists()
+
+
+@pytest.mark.parametrize("name", ["", ".", "a/b", "a\x1b[2J", "a\nb", "a\udcff"])
+def test_names_that_lead_elsewhere_or_reach_into_the_terminal_are_refused_and_shown_harmless(name):
+    with pytest.raises(CommandError, match="which no job publishes") as raised:
+        read_listing(json.dumps([[name, 3]]).encode())
+    assert str(raised.value).replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("said", [b"", b"hello", b"3", b'[["a", "many"]]', b'[["a"]]', b"\xff\x1b"])
+def test_what_is_no_list_of_files_is_told_with_what_may_help(said):
+    with pytest.raises(CommandError, match=r"instead of a list of files, .*\n.*name another image") as raised:
+        read_listing(said)
+    assert str(raised.value).replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("said", [b"", b"3", b"3 abc", b"x " + b"0" * 64, b"3 " + b"/" * 64])
+def test_what_is_no_checksum_is_told(said):
+    with pytest.raises(CommandError, match=r"instead of size and sha256 of a.json, .*\n.*name another image"):
+        read_content("a.json", said)
+
+
+def test_what_a_newer_version_tells_besides_is_no_hindrance(server, place, tmp_path):
+    for name, inner in (("result.json", "students"), ("ensemble.json", "members")):
+        told = json.loads((server.results / name).read_bytes())
+        told["newer"] = told[inner][0]["newer"] = 1
+        (server.results / name).write_text(json.dumps(told))
+    download(place, tmp_path / "ensemble", "ensemble")
+    assert distilljob.read(tmp_path / "ensemble").best in ("mlp", "cnn")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        (["students"], None, r"students: .*\(update this distilljob"),
+        (["best"], "other", "says 'other', which is nothing of this job"),
+        (["students", 0, "name"], "../../mlp", "says '../../mlp', which"),
+        (["students", 0, "model"], "\x1b[2J", r"says '\\x1b\[2J', which"),
+        (["students", 0, "artifacts", 0, "sha256"], "/", "says '/', which"),
+    ],
+)
+def test_a_result_that_is_none_of_this_job_is_told(server, place, tmp_path, path, value, told):
+    content = block = json.loads((server.results / "result.json").read_bytes())
+    for step in path[:-1]:
+        block = block[step]
+    block[path[-1]] = value
+    (server.results / "result.json").write_text(json.dumps(content))
+    with pytest.raises(CommandError, match=f"result.json in the volume cannot be read\n.*{told}"):
+        download(place, tmp_path / "best")
 
 
 def test_a_folder_of_another_job_is_refused(server, place, tmp_path):
