@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := core operator aggregator trainer cli tools
 STAMP := $(VENV)/.installed-$(shell cat requirements/dev.lock requirements/tools.lock pyproject.toml | cksum | cut -d' ' -f1)
-TAG ?= 0.1.0
+TAG ?= $(shell sed -n 's/^appVersion: //p' deploy/helm/distilljob/Chart.yaml)
 IMAGE := $(if $(REGISTRY),$(REGISTRY)/,)distilljob
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -64,7 +64,8 @@ images: ## build the three images with docker, podman or buildah; REGISTRY=regis
 	@tool=$$(command -v docker podman buildah | head -n 1); \
 		test -n "$$tool" || { echo "images need docker, podman or buildah" >&2; exit 1; }; \
 		for part in operator aggregator trainer; do \
-			"$$tool" build --file Dockerfile.$$part --build-arg VERSION=$(TAG) --tag $(IMAGE)-$$part:$(TAG) . || exit 1; \
+			"$$tool" build --file Dockerfile.$$part $(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL) \
+				--build-arg VERSION=$(TAG) --tag $(IMAGE)-$$part:$(TAG) . || exit 1; \
 		done
 
 push: images ## push the images that `make images` has built; needs REGISTRY

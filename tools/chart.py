@@ -9,6 +9,7 @@ from typing import Any, Final
 import yaml
 
 from distilljob_core.crd import crd
+from pod_fields import QUANTITIES, QUANTITY, Schema, definitions, reference
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CHART: Final = ROOT / "deploy/helm/distilljob"
@@ -26,7 +27,7 @@ helm install distilljob deploy/helm/distilljob --namespace distilljob-system --c
   --set images.operator.repository=registry.example.com/distilljob-operator \\
   --set images.aggregator.repository=registry.example.com/distilljob-aggregator \\
   --set images.trainer.repository=registry.example.com/distilljob-trainer
-helm test distilljob --namespace distilljob-system
+helm test distilljob --namespace distilljob-system --timeout 10m
 ```
 
 How to [build the images](../../../docs/how-to/images.md), [install](../../../docs/how-to/install.md),
@@ -42,7 +43,6 @@ A value that is not in this table is refused.
 {rows}
 """
 
-Schema = dict[str, Any]
 PARTS: Final = ("operator", "aggregator", "trainer")
 KEPT: Final = {"type", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength", "maxItems", "maxProperties"}
 """What the schema of a custom resource says that one for Helm says in the same words."""
@@ -53,8 +53,6 @@ NAME: Final[Schema] = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-
 NAME_OR_NONE: Final[Schema] = {"type": "string", "pattern": "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"}
 NAMES: Final[Schema] = {"type": "array", "items": NAME, "uniqueItems": True}
 DURATION: Final[Schema] = {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"}
-QUANTITY: Final[Schema] = {"type": ["string", "number"], "pattern": "^[0-9]+(\\.[0-9]+)?(m|k|[KMGTPE]i?)?$"}
-QUANTITIES: Final[Schema] = {"type": "object", "additionalProperties": QUANTITY}
 REPOSITORY: Final[Schema] = {"type": "string", "pattern": "^([a-z0-9.-]+(:[0-9]+)?/)?[a-z0-9._/-]*$"}
 """No tag in it: that has a value of its own."""
 
@@ -80,15 +78,20 @@ TOLERATIONS: Final = _list(
         tolerationSeconds={"type": "integer"},
     )
 )
-AFFINITY: Final = _fields(nodeAffinity=OBJECT, podAffinity=OBJECT, podAntiAffinity=OBJECT)
-ENVIRONMENT: Final = _list(_fields(["name"], name=TEXT, value=TEXT, valueFrom=OBJECT))
+AFFINITY: Final = reference("V1Affinity")
+SOURCE: Final = reference("V1EnvVarSource")
+ENVIRONMENT: Final = _list(_fields(["name"], name=TEXT, value=TEXT, valueFrom=SOURCE))
+FURTHER: Final = TEXT | {"not": {"pattern": "^DISTILLJOB_OPERATOR_"}}
+"""The name of a variable that the chart does not set itself."""
 OF_KUBERNETES: Final[Mapping[str, Schema]] = {
     "imagePullSecrets": _list(_fields(["name"], name=NAME)),
     "tolerations": TOLERATIONS,
     "affinity": AFFINITY,
     "env": ENVIRONMENT,
-    "envFrom": _list(_fields(prefix=TEXT, configMapRef=OBJECT, secretRef=OBJECT)),
-    "volumes": _list({"type": "object", "required": ["name"]}),
+    "envFrom": _list(reference("V1EnvFromSource")),
+    "volumes": _list(reference("V1Volume")),
+    "securityContext": reference("V1PodSecurityContext"),
+    "topologySpreadConstraints": _list(reference("V1TopologySpreadConstraint")),
     "volumeMounts": _list(
         _fields(
             ["name", "mountPath"],
@@ -123,7 +126,7 @@ SPECIAL: Final[Mapping[str, Schema]] = {
     "operator.priorityClassName": NAME_OR_NONE,
     "operator.podLabels": WORDS,
     "operator.podAnnotations": WORDS,
-    "operator.extraEnv": ENVIRONMENT,
+    "operator.extraEnv": _list(_fields(["name"], name=FURTHER, value=TEXT, valueFrom=SOURCE)),
     "serviceAccount.name": NAME_OR_NONE,
     "serviceAccount.annotations": WORDS,
     "monitoring.serviceMonitor.interval": DURATION,
@@ -172,7 +175,11 @@ def values_schema(values: Mapping[str, Any]) -> Schema:
     without_gpu = {key: value for key, value in pod["properties"].items() if key != "gpuResourceName"}
     properties["jobs"]["properties"] = {"students": pod, "aggregator": pod | {"properties": without_gpu}}
     properties["global"] = OBJECT  # Helm adds it when the chart is part of another
-    return {"$schema": "http://json-schema.org/draft-07/schema#", "$comment": NOTE, "title": "distilljob", **schema}
+    return (
+        {"$schema": "http://json-schema.org/draft-07/schema#", "$comment": NOTE, "title": "distilljob"}
+        | schema
+        | {"definitions": definitions()}
+    )
 
 
 def _schema_of(value: Any, path: str) -> Schema:

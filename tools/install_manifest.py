@@ -21,7 +21,10 @@ HEAD: Final = f"""\
 # {NOTE.replace("generate.py", "install_manifest.py from deploy/helm/distilljob")}
 # The operator for the whole cluster. Put your registry in place of registry.example.com, see docs/how-to/install.md.
 """
-OF_HELM: Final = re.compile(r"^ +(helm\.sh/chart|app\.kubernetes\.io/managed-by): .*\n", re.MULTILINE)
+OF_HELM: Final = re.compile(
+    r"^ +(helm\.sh/chart|app\.kubernetes\.io/managed-by): .*\n|^  annotations:\n    helm\.sh/resource-policy: keep\n",
+    re.MULTILINE,
+)
 """What says that Helm has the object in hand."""
 
 
@@ -29,7 +32,7 @@ def main() -> int:
     """Render the chart."""
     images = [f"--set=images.{part}.repository=registry.example.com/distilljob-{part}" for part in PARTS]
     command = [str(program("helm")), "template", "distilljob", str(CHART), "--namespace=distilljob-system"]
-    command += ["--skip-tests", "--set=crds.keep=false", *images]
+    command += ["--skip-tests", *images]
     rendered = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rendered = re.sub(OF_HELM, "", rendered)
     path: Path = ROOT / "deploy/manifests/install.yaml"

@@ -3,8 +3,8 @@
 import json
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,54 +13,6 @@ import yaml
 
 from helms import CHART, EVERYTHING, IMAGES, MONITORS, ROOT, TOOLS, Helm, HelmError, sets
 
-WRONG = {
-    "a misspelled value": ("operator.wrkers=2", "wrkers"),
-    "a misspelled block": ("operators.workers=2", "operators"),
-    "an unknown image": ("images.student.repository=a", "student"),
-    "no workers": ("operator.workers=0", "/operator/workers"),
-    "too many workers": ("operator.workers=257", "/operator/workers"),
-    "workers in words": ("operator.workers=many", "/operator/workers"),
-    "polls without a pause": ("operator.pollSeconds=0", "/operator/pollSeconds"),
-    "polls that never come": ("operator.pollSeconds=301", "/operator/pollSeconds"),
-    "an unknown log format": ("operator.logFormat=xml", "/operator/logFormat"),
-    "an unknown source": ("operator.progress.source=prometheus", "/operator/progress/source"),
-    "an address without a scheme": (
-        "operator.progress.prometheusUrl=prom:9090",
-        "/operator/progress/prometheusUrl",
-    ),
-    "another address without a scheme": ("operator.progress.aggregatorUrl=pods", "/operator/progress/aggregatorUrl"),
-    "an unknown pull policy": ("images.pullPolicy=Sometimes", "/images/pullPolicy"),
-    "a tag with a colon": ("images.operator.tag=a:b", "/images/operator/tag"),
-    "a digest that is none": ("images.operator.digest=sha256:1", "/images/operator/digest"),
-    "pull secrets as one word": ("images.pullSecrets=registry", "/images/pullSecrets"),
-    "a namespace with capitals": ("watch.namespaces={Team}", "/watch/namespaces/0"),
-    "namespaces as one word": ("watch.namespaces=team", "/watch/namespaces"),
-    "a switch in words": ("crds.enabled=yes", "/crds/enabled"),
-    "an interval without a unit": ("monitoring.podMonitor.interval=15", "/monitoring/podMonitor/interval"),
-    "a monitor that is a switch": ("monitoring.serviceMonitor=true", "/monitoring/serviceMonitor"),
-    "resources beside requests": ("operator.resources.memory=1Gi", "memory"),
-    "an amount that is none": ("operator.resources.limits.memory=1GB", "/operator/resources/limits/memory"),
-    "tolerations as a block": ("operator.tolerations.key=gpu", "/operator/tolerations"),
-    "a node selector as a list": ("operator.nodeSelector={gpu}", "/operator/nodeSelector"),
-    "labels that are no words": ("monitoring.additionalLabels.release.name=a", "/monitoring/additionalLabels/release"),
-    "a namespace selector with a typo": ("networkPolicy.metricsFrom.matchLabel.a=b", "matchLabel"),
-    "a misspelled field of jobs' pods": ("jobs.students.nodeSelectr.a=b", "nodeSelectr"),
-    "a misspelled role": ("jobs.student.nodeSelector.a=b", "student"),
-    "a node selector of jobs that is a word": ("jobs.students.nodeSelector=gpu", "/jobs/students/nodeSelector"),
-    "a grace period in words": ("jobs.students.terminationGracePeriodSeconds=long", "terminationGracePeriodSeconds"),
-    "an unknown pull policy of jobs": ("jobs.aggregator.imagePullPolicy=Maybe", "/jobs/aggregator/imagePullPolicy"),
-    "a repository with its tag": ("images.trainer.repository=example.com/trainer:1", "/images/trainer/repository"),
-    "a misspelled field of a toleration": ("operator.tolerations[0].efect=NoSchedule", "efect"),
-    "an unknown effect": ("operator.tolerations[0].effect=NoRun", "/operator/tolerations/0/effect"),
-    "an unknown affinity": ("operator.affinity.nodeAfinity.a=b", "nodeAfinity"),
-    "a variable that is a number": ("operator.extraEnv[0].name=A,operator.extraEnv[0].value=1", "extraEnv/0/value"),
-    "a variable without a name": ("operator.extraEnv[0].value=a", "/operator/extraEnv/0"),
-    "an account with capitals": ("serviceAccount.name=Operator", "/serviceAccount/name"),
-    "an amount of jobs that is none": ("jobs.students.resources.limits.memory=9GB", "students/resources/limits/memory"),
-    "a variable of jobs that is a number": ("jobs.students.env[0].name=A,jobs.students.env[0].value=1", "env/0/value"),
-    "a mount without a place": ("jobs.students.volumeMounts[0].name=a", "/jobs/students/volumeMounts/0"),
-    "GPUs for aggregators": ("jobs.aggregator.gpuResourceName=amd.com/gpu", "gpuResourceName"),
-}
 VERSIONS = ("1.31", "1.32", "1.33", "1.34", "1.35", "1.36")
 
 
@@ -72,17 +24,12 @@ def test_lint_finds_nothing_to_complain_about(helm_of_users: Helm):
     assert "0 chart(s) failed" in helm_of_users("lint", "--strict", str(CHART), *sets(IMAGES))
 
 
-@pytest.mark.parametrize("what", WRONG)
-def test_values_refuse(helm_4: Helm, what: str):
-    given, named = WRONG[what]
-    with pytest.raises(HelmError, match=re.escape(named)):
-        helm_4("template", "x", str(CHART), *sets(IMAGES), f"--set={given}")
-
-
 def test_both_versions_of_helm_refuse_and_render_alike(helm_of_users: Helm, helm_4: Helm):
     assert helm_of_users.render(*MONITORS, **EVERYTHING) == helm_4.render(*MONITORS, **EVERYTHING)
     with pytest.raises(HelmError, match="wrkers"):
         helm_of_users.render(**{"operator.wrkers": "2"})
+    with pytest.raises(HelmError, match="runAsUsr"):
+        helm_of_users.render(**{"jobs.students.securityContext.runAsUsr": "2"})
 
 
 @pytest.mark.parametrize("part", ["operator", "aggregator", "trainer"])
@@ -107,11 +54,6 @@ def test_names_fit_the_longest_name_of_a_release(helm_4: Helm):
     assert max(map(len, names)) <= 63
 
 
-def test_prometheus_as_a_source_needs_its_address(helm_4: Helm):
-    with pytest.raises(HelmError, match=r"operator\.progress\.prometheusUrl is empty"):
-        helm_4.render(**{"operator.progress.source": "Prometheus"})
-
-
 def test_by_default_the_operator_serves_the_whole_cluster(helm_4: Helm):
     objects = helm_4.render()
     assert "distilljob-operator" in [role["metadata"]["name"] for role in kinds(objects, "ClusterRole")]
@@ -130,11 +72,6 @@ def test_the_operator_of_namespaces_has_rights_in_them_alone(helm_4: Helm, value
     roles = [role for role in kinds(objects, "Role") if role["metadata"]["name"] == "distilljob-operator"]
     assert [role["metadata"]["namespace"] for role in roles] == namespaces
     assert environment(objects)["DISTILLJOB_OPERATOR_NAMESPACE"] == ",".join(namespaces)
-
-
-def test_own_namespace_and_a_list_of_them_exclude_each_other(helm_4: Helm):
-    with pytest.raises(HelmError, match=r"watch\.ownNamespace and watch\.namespaces exclude each other"):
-        helm_4.render(**{"watch.ownNamespace": "true", "watch.namespaces": "{a}"})
 
 
 def test_rights_are_those_that_the_audit_log_was_compared_with(helm_4: Helm):
@@ -189,7 +126,10 @@ def leaves(values: dict[str, Any], path: str = "") -> Iterator[str]:
 
 def test_the_chart_has_the_version_of_its_program():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    assert chart["version"] == chart["appVersion"] == version("distilljob")
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert chart["version"] == chart["appVersion"] == package["version"]
+    shown = subprocess.run(["make", "-s", "-n", "images"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert f"--build-arg VERSION={chart['appVersion']} --tag distilljob-$part:{chart['appVersion']}" in shown
 
 
 def test_the_custom_resource_is_kept_unless_somebody_says_otherwise(helm_4: Helm):
@@ -229,6 +169,31 @@ def test_metrics_are_open_to_the_namespaces_that_are_selected(helm_4: Helm):
     (rule,) = policy["spec"]["ingress"]
     assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]
     assert not kinds(helm_4.render(**{"networkPolicy.enabled": "false"}), "NetworkPolicy")
+
+
+def test_the_same_namespaces_may_read_metrics_of_jobs(helm_4: Helm):
+    told = environment(helm_4.render(**{"networkPolicy.metricsFrom.matchLabels.name": "monitoring"}))
+    assert json.loads(told["DISTILLJOB_OPERATOR_METRICS_FROM"]) == {"matchLabels": {"name": "monitoring"}}
+    assert "DISTILLJOB_OPERATOR_METRICS_FROM" not in environment(helm_4.render())
+
+
+def test_further_labels_and_annotations_never_repeat_those_of_the_chart(helm_of_users: Helm):
+    taken, own = "app\\.kubernetes\\.io/component", "checksum/pod-defaults"
+    values = {
+        "operator.podLabels.team": "a",
+        f"operator.podLabels.{taken}": "mine",
+        f"operator.podAnnotations.{own}": "mine",
+    }
+    values |= {f"monitoring.additionalLabels.{taken}": "mine", "monitoring.additionalLabels.release": "b"}
+    objects = helm_of_users.render(*MONITORS, **EVERYTHING, **values)
+    (deployment,) = kinds(objects, "Deployment")
+    pod = deployment["spec"]["template"]["metadata"]
+    assert (pod["labels"]["app.kubernetes.io/component"], pod["labels"]["team"]) == ("operator", "a")
+    assert len(pod["annotations"][own]) == 64
+    for kind in ("ServiceMonitor", "PodMonitor", "PrometheusRule"):
+        (made,) = kinds(objects, kind)
+        assert made["metadata"]["labels"]["app.kubernetes.io/component"] == "operator"
+        assert made["metadata"]["labels"]["release"] == "b"
 
 
 def test_dashboards_and_rules_are_the_files_of_the_chart(helm_4: Helm):

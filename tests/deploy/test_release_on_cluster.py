@@ -92,6 +92,35 @@ def test_a_release_comes_changes_goes_and_finds_its_jobs_when_it_comes_again(rel
     releases.uninstall(helm_of_users, namespace)
 
 
+def test_a_release_that_would_take_its_jobs_along_does_not_let_the_custom_resource_go(
+    releases: Releases, helm_of_users: Helm
+):
+    namespace = releases.namespace(f"not-kept-{helm_of_users.major}")
+    releases.install(helm_of_users, namespace, **{"crds.keep": "false"})
+    for values in ({"crds.keep": "false"}, {}):
+        with pytest.raises(HelmError, match=r"crds\.enabled=false would delete the CRD"):
+            releases.install(helm_of_users, namespace, **values, **{"crds.enabled": "false"})
+    assert releases.plane.kubectl("get", "crd", CRD, "--output=name")
+    releases.install(helm_of_users, namespace)
+    releases.install(helm_of_users, namespace, **{"crds.enabled": "false"})
+    assert releases.plane.kubectl("get", "crd", CRD, "--output=name")
+    releases.uninstall(helm_of_users, namespace)
+
+
+def test_a_second_release_for_another_namespace_leaves_the_custom_resource_to_the_first(
+    releases: Releases, helm_4: Helm
+):
+    first, second = (releases.namespace(f"{which}-of-two") for which in ("first", "second"))
+    own = {"watch.ownNamespace": "true"}
+    releases.install(helm_4, first, **own)
+    with pytest.raises(HelmError, match="invalid ownership metadata"):
+        releases.install(helm_4, second, **own)
+    releases.install(helm_4, second, **own, **{"crds.enabled": "false"})
+    releases.uninstall(helm_4, second)
+    assert releases.plane.kubectl("get", "crd", CRD, "--output=name")
+    releases.uninstall(helm_4, first)
+
+
 def test_helm_4_goes_on_with_a_release_of_helm_3_and_of_the_first_chart(releases: Releases, helm_3: Helm, helm_4: Helm):
     namespace = releases.namespace("from-3-to-4")
     releases.install(helm_3, namespace, FIRST_CHART)
@@ -126,6 +155,19 @@ def test_the_notes_warn_of_what_is_left_to_do(releases: Releases, helm_of_users:
     assert "is false" not in notes
     assert "Prometheus" not in notes
     releases.uninstall(helm_of_users, namespace)
+
+
+def test_alerts_without_a_scraped_operator_are_warned_of(releases: Releases, helm_4: Helm):
+    namespace = releases.namespace("alerts")
+    releases.plane.apply(map(open_resource, ("ServiceMonitor", "PodMonitor", "PrometheusRule")))
+    releases.plane.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=30s")
+    warning = "no Prometheus is told to scrape the operator"
+    rules = {"monitoring.rules.enabled": "true"}
+    assert warning in releases.install(helm_4, namespace, **rules)
+    for value in ("monitoring.scrapeAnnotations", "monitoring.serviceMonitor.enabled"):
+        assert warning not in releases.install(helm_4, namespace, **rules, **{value: "true"})
+    releases.uninstall(helm_4, namespace)
+    releases.plane.kubectl("delete", "crd", "--all")
 
 
 @pytest.mark.parametrize(

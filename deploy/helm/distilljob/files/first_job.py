@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import signal
 import ssl
 import sys
 import time
@@ -82,4 +83,6 @@ def remove(jobs: str, name: str) -> None:
 
 
 if __name__ == "__main__":
+    # The first process of a container ignores SIGTERM unless it says otherwise; the job is to be removed then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     sys.exit(main(*sys.argv[1:]))

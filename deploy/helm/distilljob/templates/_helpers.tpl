@@ -28,6 +28,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
+{{/* The chart's labels, and further ones under other keys: (list $ .Values.operator.podLabels). */}}
+{{- define "distilljob.labelsAnd" -}}
+{{- merge (include "distilljob.labels" (index . 0) | fromYaml) (index . 1) | toYaml -}}
+{{- end -}}
+
 {{/* The image of a part: (list $ "operator"). */}}
 {{- define "distilljob.image" -}}
 {{- $root := index . 0 -}}
@@ -41,6 +46,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- else -}}
 {{- printf "%s:%s" $image.repository ($image.tag | default $root.Chart.AppVersion) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* What a release notes of a CRD that Helm deletes once the release no longer has it. */}}
+{{- define "distilljob.crdGoes" -}}
+goes with the release
 {{- end -}}
 
 {{/* The namespaces that are served, separated by commas; empty: all. */}}
@@ -77,6 +87,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 prometheus.io/scrape: "true"
 prometheus.io/port: {{ . | quote }}
 prometheus.io/path: /metrics
+{{- end -}}
+
+{{/* Annotations of the operator's pod; the given ones under other keys than these. */}}
+{{- define "distilljob.podAnnotations" -}}
+{{- $own := dict "checksum/pod-defaults" (include "distilljob.podDefaults" . | sha256sum) -}}
+{{- if .Values.monitoring.scrapeAnnotations -}}
+{{- $own = merge $own (include "distilljob.scrape" "8080" | fromYaml) -}}
+{{- end -}}
+{{- merge $own .Values.operator.podAnnotations | toYaml -}}
 {{- end -}}
 
 {{/* Defaults of jobs' pods, with the annotations for scraping under those that are given. */}}
