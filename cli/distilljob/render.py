@@ -29,7 +29,8 @@ def run_render(file: Path, settings: Sequence[str]) -> int:
         raise BadInput(f"{file} cannot run in a cluster", problems)
     documents = "---\n".join(dump_yaml(made) for made in render(job))
     console.print_text(
-        f"# What the operator makes of {job.metadata.name}; zeros stand for its uid.\n{documents.rstrip()}"
+        f"# What the operator makes of {job.metadata.name}; zeros stand for its uid, registry.example.com for yours.\n"
+        f"{documents.rstrip()}"
     )
     return 0
 

@@ -71,3 +71,11 @@ def _holds(taken: Any, given: Any) -> bool:
     if isinstance(given, list):
         return len(taken) == len(given) and all(map(_holds, taken, given))
     return taken == given or float(taken) == float(given)
+
+
+def test_the_claim_that_an_example_shows_is_taken(kubectl: Callable[..., str], namespace: str) -> None:
+    (pair,) = (path for path in EXAMPLES if path.name == "03-cifar10-pair.yaml")
+    shown = pair.read_text().partition("#   apiVersion: v1\n")
+    claim = (shown[1] + shown[2].partition("#\n")[0]).replace("#   ", "")
+    said = kubectl("create", f"--namespace={namespace}", *STRICTLY, stdin=claim)
+    assert "persistentvolumeclaim/cifar10 created" in said

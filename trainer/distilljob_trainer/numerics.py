@@ -50,7 +50,10 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"], gpus: int) -> torch.de
     if torch.cuda.is_available():
         return torch.device("cuda")
     if wanted == "cuda":
-        raise DeviceError("--device=cuda, but torch finds no CUDA device; check the driver, or use --device=auto")
+        raise DeviceError(
+            f"--device=cuda, but torch {torch.__version__} finds no CUDA device; is its driver new enough, and the GPU "
+            f"(docs/how-to/images.md)? Else use --device=auto"
+        )
     log.info("no CUDA device: training on the CPU", gpus=gpus)
     return torch.device("cpu")
 
