@@ -3,6 +3,7 @@
 Some take 30 s to be noticed; they all begin with the module, and their tests come last.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -72,6 +73,19 @@ async def test_what_nobody_can_schedule_waits_with_the_schedulers_words(group: G
     job = await group.until_condition("StudentsReady", "False", "StudentsPending", "node affinity/selector")
     assert condition(job, "StudentsReady")[2].startswith("a: Unschedulable: 0/")
     assert (student(job, "a")["attempt"], job["status"]["restartsTotal"]) == (1, 0)
+
+
+async def test_a_student_that_waits_for_a_node_does_not_run_in_the_metrics_either(group: Group):
+    async def running_attempt(name: str) -> float:
+        labels = {"namespace": group.namespace, "distilljob": group.name, "student": name}
+        return await group.site.operator.metric("distilljob_student_running_attempt", **labels)
+
+    await group.apply(network("a", pod=UNPLACED), "b")
+    await group.until_condition("StudentsReady", "False", "StudentsPending", "node affinity/selector")
+    async with asyncio.timeout(30):
+        while await running_attempt("b") != 1:  # noqa: ASYNC110 - pages of another process cannot be awaited
+            await asyncio.sleep(0.1)
+    assert await running_attempt("a") == 0
 
 
 @pytest.mark.parametrize("reason", ["ImagePullBackOff", "CreateContainerConfigError"])
