@@ -84,6 +84,13 @@ def test_a_new_image_touches_nothing_of_a_live_job(job):
     assert now.outdated(there(before)) == {}
 
 
+def test_who_may_read_metrics_is_brought_to_live_jobs_and_touches_nothing_else(job):
+    limited = Images("trainer:1", "aggregator:1", readers=({"namespaceSelector": {"matchLabels": {"a": "b"}}},))
+    before, now = base_of(job, IMAGES, Control()), base_of(job, limited, Control())
+    assert now.missing(there(before)) == set()
+    assert list(now.outdated(there(before))) == [("NetworkPolicy", "demo-network")]
+
+
 def test_what_is_watched_of_everywhere_and_of_one_namespace():
     assert CLAIMS.path() == "/api/v1/persistentvolumeclaims"
     assert CLAIMS.path("team") == "/api/v1/namespaces/team/persistentvolumeclaims"
