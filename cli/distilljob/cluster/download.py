@@ -13,7 +13,7 @@ from distilljob.cluster.access import Cluster, reach
 from distilljob.cluster.arrival import Arrival, has_arrived
 from distilljob.cluster.jobs import Known, find
 from distilljob.cluster.place import Place
-from distilljob.cluster.reader import reader_pod
+from distilljob.cluster.reader import ReaderExpired, reader_pod
 from distilljob.cluster.results import Content, Part, published_contents, read_result, small_first, wanted_files
 from distilljob.cluster.volume import Volume
 from distilljob.errors import BadInput, CommandError, NotFound
@@ -129,23 +129,37 @@ def _prepare(run: RunFolder, known: Known) -> None:
 
 
 async def _fetch_all(cluster: Cluster, known: Known, run: RunFolder, part: Part, image: str | None) -> bool:
-    """Fetch the files; whether there is a result among them."""
-    async with reader_pod(cluster, known, image) as pod:
-        volume = Volume(cluster, pod)
-        there = await volume.listing()
-        if not there:
-            raise CommandError(f"{known.name} has published nothing" + ("; was the volume emptied?" * known.has_ended))
-        result = await _read_result(volume, known, run, there)
-        if result is None:
-            await _fetch_files(volume, run, {name: there[name] for name in small_first(there)}, {})
-            return False
-        ensemble = None
-        if part == "ensemble" and ENSEMBLE_FILE in there:
-            await _fetch_files(volume, run, {ENSEMBLE_FILE: there[ENSEMBLE_FILE]}, {})
-            ensemble = (run.results / ENSEMBLE_FILE).read_bytes()
-        wanted = {name: there[name] for name in wanted_files(part, there, result, ensemble)}
-        await _fetch_files(volume, run, wanted, published_contents(result))
-        return True
+    """Fetch the files, through one pod after the other if it takes that long; whether there is a result among them."""
+    while True:
+        before = _stored_bytes(run)
+        try:
+            async with reader_pod(cluster, known, image) as pod:
+                return await _fetch_through(Volume(cluster, pod), known, run, part)
+        except ReaderExpired:
+            if _stored_bytes(run) <= before:
+                raise
+            console.err.print("[dim]the pod that reads has come to its end; another one goes on[/]")
+
+
+def _stored_bytes(run: RunFolder) -> int:
+    return sum(path.stat().st_size for path in run.results.iterdir())
+
+
+async def _fetch_through(volume: Volume, known: Known, run: RunFolder, part: Part) -> bool:
+    there = await volume.listing()
+    if not there:
+        raise CommandError(f"{known.name} has published nothing" + ("; was the volume emptied?" * known.has_ended))
+    result = await _read_result(volume, known, run, there)
+    if result is None:
+        await _fetch_files(volume, run, {name: there[name] for name in small_first(there)}, {})
+        return False
+    ensemble = None
+    if part == "ensemble" and ENSEMBLE_FILE in there:
+        await _fetch_files(volume, run, {ENSEMBLE_FILE: there[ENSEMBLE_FILE]}, {})
+        ensemble = (run.results / ENSEMBLE_FILE).read_bytes()
+    wanted = {name: there[name] for name in wanted_files(part, there, result, ensemble)}
+    await _fetch_files(volume, run, wanted, published_contents(result))
+    return True
 
 
 async def _read_result(volume: Volume, known: Known, run: RunFolder, there: Mapping[str, int]) -> RunResult | None:

@@ -36,6 +36,10 @@ _UNTOLD: Final = ("ContainerCreating", "PodInitializing", "Completed")
 """What a kubelet says when it says nothing."""
 
 
+class ReaderExpired(CommandError):
+    """The pod has lived for as long as it may; another one can go on."""
+
+
 @asynccontextmanager
 async def reader_pod(cluster: Cluster, known: Known, image: str | None) -> AsyncIterator[str]:
     """Start the pod; inside, it runs and its name is known; after that it is removed.
@@ -51,10 +55,11 @@ async def reader_pod(cluster: Cluster, known: Known, image: str | None) -> Async
     """
     manifest = await _manifest(cluster, known, image)
     name = manifest["metadata"]["name"]
-    may_be_there = True
+    may_be_there, is_confirmed = True, False
     try:
         try:
             await cluster.api.create(cluster.core("pods"), manifest)
+            is_confirmed = True
         except errors.ApiError as error:
             may_be_there = isinstance(error, errors.Unavailable)
             raise _refused(error) from None
@@ -62,18 +67,19 @@ async def reader_pod(cluster: Cluster, known: Known, image: str | None) -> Async
         yield name
     finally:
         if may_be_there:
-            await _remove(cluster, name)
+            await _remove(cluster, name, is_confirmed=is_confirmed)
 
 
 async def check_runs(cluster: Cluster, name: str) -> None:
     """Look whether the reader is still there; an API server that is away says nothing about it.
 
     Raises:
+        ReaderExpired: its time is over.
         CommandError: it is not; with the reason.
     """
     pod = await _look(cluster, name)
     if pod is not None and not _runs(pod):
-        raise _ended(name, what_it_waits_for(pod))
+        raise _ended(name, what_it_waits_for(pod), ReaderExpired if _has_expired(pod) else CommandError)
 
 
 async def _look(cluster: Cluster, name: str) -> Mapping[str, Any] | None:
@@ -90,8 +96,14 @@ async def _look(cluster: Cluster, name: str) -> Mapping[str, Any] | None:
         return None
 
 
-def _ended(name: str, why: str) -> CommandError:
-    return CommandError("the pod that reads the results has ended", [Problem(name, why, "give the command again")])
+def _has_expired(pod: Mapping[str, Any]) -> bool:
+    """Say whether the deadline has ended it, or its program, which sleeps for as long."""
+    status = pod["status"]
+    return bool(status.get("reason") == "DeadlineExceeded" or status.get("phase") == "Succeeded")
+
+
+def _ended(name: str, why: str, kind: type[CommandError] = CommandError) -> CommandError:
+    return kind("the pod that reads the results has ended", [Problem(name, why, "give the command again")])
 
 
 async def _manifest(cluster: Cluster, known: Known, image: str | None) -> dict[str, Any]:
@@ -189,25 +201,39 @@ async def _newest_warning(cluster: Cluster, name: str) -> str:
     return f"{newest['reason']}: {newest['message']}" if newest else ""
 
 
-async def _remove(cluster: Cluster, name: str) -> None:
-    """Delete the pod, also one whose creation was never confirmed; what prevents it is told, and hides no error."""
-    path = f"{cluster.core('pods')}/{name}"
+async def _remove(cluster: Cluster, name: str, *, is_confirmed: bool) -> None:
+    """Delete the pod; what prevents it is told, and hides no error.
+
+    Args:
+        cluster: where it is.
+        name: of the pod.
+        is_confirmed: whether its creation was; else the API server may still be about to make it.
+    """
+    passing = _PASSING if is_confirmed else (*_PASSING, errors.NotFound)
     pauses = iter(REMOVAL_PAUSES_SECONDS)
-    while True:
-        try:
-            pod = await cluster.api.get(path)
-            await cluster.api.delete(path, pod["metadata"]["uid"], grace_seconds=0)
-            return
-        except errors.NotFound:
-            return
-        except errors.ApiError as error:
-            pause_seconds = next(pauses, None) if isinstance(error, _PASSING) else None
+    try:
+        while (error := await _delete(cluster, name)) is not None:
+            pause_seconds = next(pauses, None) if isinstance(error, passing) else None
             if pause_seconds is None:
-                _tell_of_leftover(cluster, name, error)
-                return
-        await asyncio.sleep(pause_seconds)
+                break
+            await asyncio.sleep(pause_seconds)
+    except BaseException:  # a second signal
+        _tell_of_leftover(cluster, name, "interrupted")
+        raise
+    if error is not None and not isinstance(error, errors.NotFound):
+        _tell_of_leftover(cluster, name, error.message)
 
 
-def _tell_of_leftover(cluster: Cluster, name: str, error: errors.ApiError) -> None:
+async def _delete(cluster: Cluster, name: str) -> errors.ApiError | None:
+    path = f"{cluster.core('pods')}/{name}"
+    try:
+        pod = await cluster.api.get(path)
+        await cluster.api.delete(path, pod["metadata"]["uid"], grace_seconds=0)
+    except errors.ApiError as error:
+        return error
+    return None
+
+
+def _tell_of_leftover(cluster: Cluster, name: str, why: str) -> None:
     advice = f"it ends by itself within an hour; kubectl delete pod {name} -n {cluster.namespace} removes it"
-    console.err.print(f"[yellow]warning:[/] the pod {name} could not be removed: {escape(error.message)}; {advice}")
+    console.err.print(f"[yellow]warning:[/] the pod {name} may be left: {escape(why)}; {advice}")

@@ -19,6 +19,8 @@ from distilljob_operator.errors import ApiError, Forbidden, Invalid, NotFound, U
 PROTOCOL: Final = "v4.channel.k8s.io"
 SILENCE_SECONDS: Final = 30.0
 _STDOUT, _STDERR, _STATUS = 1, 2, 3
+_KILLED: Final = "137"
+"""Exit code of a program that was killed, as when its pod ends."""
 
 
 class ProgramFailed(Exception):
@@ -32,7 +34,7 @@ async def output_of(cluster: Cluster, pod: str, container: str, command: Sequenc
         ProgramFailed: it ended with an error, or could not be started.
         Forbidden: the user may not.
         ApiError: no WebSocket gets through.
-        Unavailable: the connection broke before its end was known, or the pod is gone.
+        Unavailable: the connection broke before its end was known, the program was killed, or the pod is gone.
     """
     query = [("container", container), *(("command", word) for word in command), ("stdout", "true"), ("stderr", "true")]
     target = f"{cluster.core('pods')}/{pod}/exec?{urlencode(query)}"
@@ -70,5 +72,10 @@ def _refusals_explained() -> Iterator[None]:
 
 def _check_end(content: bytes, complaint: bytes) -> None:
     status = json.loads(content)
-    if status.get("status") != "Success":
-        raise ProgramFailed(complaint.decode(errors="replace").strip() or status.get("message", "ended with an error"))
+    if status.get("status") == "Success":
+        return
+    said = complaint.decode(errors="replace").strip() or status.get("message", "ended with an error")
+    causes = status.get("details", {}).get("causes", ())
+    if any((each.get("reason"), each.get("message")) == ("ExitCode", _KILLED) for each in causes):
+        raise Unavailable.silence(said)
+    raise ProgramFailed("".join(each if each.isprintable() else " " for each in said))

@@ -41,7 +41,11 @@ class Server:
     holds: int = 0
     """So many stop in their middle and stay open."""
     ended: str = ""
-    """Of this reason, the reader dies with the first stream of weights."""
+    """Of this reason, the reader dies with its first stream of weights."""
+    num_ending: int = 1
+    """So many readers do."""
+    brings_nothing: bool = False
+    """Streams that break off have brought nothing before."""
     replaced_before_look: dict[str, bytes] = field(default_factory=dict)
     replaced_after_look: dict[str, bytes] = field(default_factory=dict)
     """What files hold from the moment on when they are looked at."""
@@ -57,12 +61,19 @@ class Server:
     pods: list[dict[str, Any]] = field(default_factory=list)
     templates: list[dict[str, Any]] = field(default_factory=list)
     """Of student's Jobs."""
+    late: int = 0
+    """So often nobody sees the pod, whose creation is not confirmed."""
     delete_status: int = 200
+    holds_deletion: bool = False
+    """None is answered."""
     created: list[dict[str, Any]] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     """Where streams of weights began."""
+    is_read: bool = False
+    """Whether a stream of weights went through the newest pod."""
     is_held: threading.Event = field(default_factory=threading.Event)
+    is_deletion_held: threading.Event = field(default_factory=threading.Event)
     address: int = 0
 
     @property
@@ -71,9 +82,14 @@ class Server:
         (pod,) = self.created
         return pod
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the newest pod has died."""
+        return bool(self.ended) and self.is_read and len(self.created) <= self.num_ending
+
     def shown_reader(self) -> dict[str, Any]:
         """Give the reader with its status."""
-        if self.ended and self.offsets:
+        if self.is_over:
             return self.created[-1] | {"status": {"phase": "Failed", "reason": self.ended, "message": "it is over"}}
         waiting = {"name": "reader", "state": {"waiting": {"reason": self.waiting, "message": "no such image"}}}
         states = {"Running": [READER], "Pending": [waiting] if self.waiting else []}
@@ -89,17 +105,24 @@ class Server:
         if "/persistentvolumeclaims" in path:
             return self.show_claim(path.rpartition("/")[2])
         if "/pods/" in path:
-            return self.show_reader(request)
+            return await self.show_reader(request)
         if request.method == "POST":
+            self.is_read = False
             self.created.append(await request.json())
             self.created[-1]["metadata"]["uid"] = "pod-uid"
-            return web.json_response(self.created[-1], status=201)
+            return web.json_response(self.created[-1], status=504 if self.late else 201)
         items = {"pods": self.pods, "jobs": [{"spec": {"template": each}} for each in self.templates]}
         return web.json_response({"items": items.get(path.rpartition("/")[2], []), "metadata": {}})
 
-    def show_reader(self, request: web.Request) -> web.Response:
+    async def show_reader(self, request: web.Request) -> web.Response:
         """Give it, or take it away."""
+        if self.late:
+            self.late -= 1
+            return _missing("pods")
         if request.method == "DELETE":
+            if self.holds_deletion:
+                self.is_deletion_held.set()
+                await asyncio.Event().wait()
             self.deleted.append(request.path.rpartition("/")[2])
             return web.json_response({"message": "not now"}, status=self.delete_status)
         return web.json_response(self.shown_reader())
@@ -133,10 +156,11 @@ class Server:
         program = [word.replace("/results", str(self.results)) for word in request.query.getall("command")]
         returncode, printed, complaint = await self.run(program)
         if program[-2].endswith(".safetensors"):
+            self.is_read = True
             self.offsets.append(int(program[-1]))
             half = printed[: len(printed) // 2]
-            if self.cuts or self.holds or self.ended:
-                await socket.send_bytes(b"\x01" + half)
+            if self.cuts or self.holds or self.is_over:
+                await socket.send_bytes(b"\x01" + half * (not self.brings_nothing))
                 return await self.stop(request, socket)
             if self.short_ends:
                 self.short_ends -= 1
@@ -173,6 +197,11 @@ class Server:
             self.holds -= 1
             self.is_held.set()
             await socket.receive()
+            return socket
+        if self.is_over:
+            causes = [{"reason": "ExitCode", "message": "137"}]
+            status = {"status": "Failure", "message": "exit code 137", "details": {"causes": causes}}
+            await socket.send_bytes(b"\x03" + json.dumps(status).encode())
             return socket
         self.cuts -= 1
         assert request.transport is not None

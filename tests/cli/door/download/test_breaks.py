@@ -18,6 +18,7 @@ import distilljob
 from distilljob.cluster import download as download_command
 from distilljob.cluster.arrival import Arrival
 from distilljob.cluster.download import run_download
+from distilljob.cluster.place import Place
 from distilljob.errors import CommandError
 
 
@@ -152,10 +153,27 @@ def test_weights_that_the_volume_has_damaged_never_appear(server, place, tmp_pat
 
 
 def test_a_reader_that_ends_meanwhile_says_why(server, place, tmp_path):
-    server.ended = "DeadlineExceeded"
-    with pytest.raises(CommandError, match=r"has ended\n.*DeadlineExceeded: it is over"):
+    server.ended = "Evicted"
+    with pytest.raises(CommandError, match=r"has ended\n.*Evicted: it is over"):
         download(place, tmp_path / "all")
     assert len(parts_of(tmp_path / "all")) == 1
+
+
+def test_a_download_that_outlives_its_reader_goes_on_through_another(server, place, tmp_path):
+    server.ended, server.num_ending = "DeadlineExceeded", 2
+    fetched = download(place, tmp_path / "all")
+    assert digests(fetched.folder / "results") == digests(server.results)
+    assert server.offsets[0] == 0 < server.offsets[1] < server.offsets[2]
+    assert server.deleted == [pod["metadata"]["name"] for pod in server.created]
+    assert len(server.created) == 3
+
+
+def test_readers_that_end_before_they_bring_anything_are_not_replaced_for_ever(server, place, tmp_path):
+    server.ended, server.num_ending = "DeadlineExceeded", 1000
+    server.brings_nothing = True
+    with pytest.raises(CommandError, match=r"has ended\n.*DeadlineExceeded: it is over"):
+        download(place, tmp_path / "all")
+    assert server.deleted == [pod["metadata"]["name"] for pod in server.created]
 
 
 def test_a_file_that_vanishes_is_named_in_words(server, place, tmp_path):
@@ -203,6 +221,13 @@ def test_a_pod_that_cannot_be_removed_is_named_with_the_command_that_removes_it(
     assert len(server.deleted) == 4
 
 
+def test_a_pod_that_appears_after_its_creation_seemed_to_fail_is_removed(server, place, tmp_path):
+    server.late = 2
+    with pytest.raises(CommandError, match="the cluster does not answer"):
+        download(place, tmp_path / "all")
+    assert is_removed(server)
+
+
 @pytest.fixture
 def _heard() -> Iterator[None]:
     """Whoever starts the tests under nohup has SIGHUP ignored, and the command would inherit it."""
@@ -215,9 +240,7 @@ def _heard() -> Iterator[None]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_whoever_ends_it_leaves_no_pod_and_goes_on_later(server, place, tmp_path, uncovered, number):
     server.holds = 1
-    command = [sys.executable, "-m", "distilljob.main", "download", "tiny", str(tmp_path / "all"), "--all"]
-    command += [f"--kubeconfig={place.kubeconfig}"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=uncovered) as process:
+    with start(place, tmp_path / "all", uncovered) as process:
         assert server.is_held.wait(60)
         until_something_arrived(tmp_path / "all")
         process.send_signal(number)
@@ -228,6 +251,26 @@ def test_whoever_ends_it_leaves_no_pod_and_goes_on_later(server, place, tmp_path
     server.offsets.clear()
     download(place, tmp_path / "all")
     assert server.offsets[0] > 0
+
+
+@pytest.mark.usefixtures("_heard")
+def test_whoever_does_not_wait_for_the_pods_removal_is_told_its_name(server, place, tmp_path, uncovered):
+    server.holds, server.holds_deletion = 1, True
+    with start(place, tmp_path / "all", uncovered) as process:
+        assert server.is_held.wait(60)
+        process.send_signal(signal.SIGINT)
+        assert server.is_deletion_held.wait(60)
+        process.send_signal(signal.SIGINT)
+        _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "Traceback" not in complaint
+    assert f"kubectl delete pod {server.reader['metadata']['name']} -n team" in " ".join(complaint.split())
+
+
+def start(place: Place, folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "distilljob.main", "download", "tiny", str(folder), "--all"]
+    command += [f"--kubeconfig={place.kubeconfig}"]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def until_something_arrived(folder: Path) -> None:
