@@ -78,9 +78,7 @@ class Volume:
         while not arrival.is_whole:
             num_bytes = arrival.num_bytes
             error = await self._read(name, arrival)
-            if (
-                not arrival.is_whole
-            ):  # the end of a stream may be lost, and the program's good end be told none the less
+            if not arrival.is_whole:  # the end of a stream may be lost, and a good end be told none the less
                 await bears.wait(error, has_progress=arrival.num_bytes > num_bytes)
 
     async def _read(self, name: str, arrival: Arrival) -> Unavailable:
