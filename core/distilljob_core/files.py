@@ -34,6 +34,11 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def temporary_of(path: Path) -> Path:
+    """Name the file that stands beside this one while it is written; whoever is killed then leaves it."""
+    return path.with_name(f".{path.name}.tmp")
+
+
 def write_atomically(path: Path, content: bytes | memoryview | Callable[[BinaryIO], object]) -> None:
     """Replace a file so that after a crash at any moment it holds the old content or the new, and durably.
 
@@ -46,7 +51,7 @@ def write_atomically(path: Path, content: bytes | memoryview | Callable[[BinaryI
     Raises:
         StorageFull: no space left; the old content is intact and the temporary file is gone.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_of(path)
     try:
         with full_storage_named(path):
             with temporary.open("wb") as file:

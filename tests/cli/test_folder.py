@@ -30,6 +30,11 @@ def test_a_run_may_be_used_again(tmp_path):
     begun(tmp_path).check_usable()
 
 
+def test_a_folder_whose_run_was_killed_while_it_wrote_its_snapshot_may_be_used(tmp_path):
+    (tmp_path / ".job.json.tmp").write_text('{"kind"')
+    RunFolder(tmp_path).check_usable()
+
+
 def test_a_folder_with_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(BadInput, match="neither empty nor a run directory"):

@@ -34,7 +34,7 @@ from distilljob.errors import BadInput
 from distilljob_core import names
 from distilljob_core.artifacts import METRICS_FILE, RESULT_FILE
 from distilljob_core.errors import DistillJobError
-from distilljob_core.files import DirectoryLock, write_atomically
+from distilljob_core.files import DirectoryLock, temporary_of, write_atomically
 from distilljob_core.plan import Places
 
 RUN_MADE: Final = (
@@ -114,7 +114,8 @@ class RunFolder:
         with _bad_folder_named(self.root):
             if self.root.exists() and not self.root.is_dir():
                 raise BadInput(f"{self.root} is a file; choose another folder")
-            others = self.root.is_dir() and any(path.name not in _LOCKS for path in self.root.iterdir())
+            own = {*_LOCKS, temporary_of(self.snapshot).name}
+            others = self.root.is_dir() and any(path.name not in own for path in self.root.iterdir())
         if others and not self.is_run():
             raise BadInput(f"{self.root} is neither empty nor a run directory; choose another folder")
 
