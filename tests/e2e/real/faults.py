@@ -12,6 +12,8 @@ from real.site import Object, until
 from rig.build import RigError
 
 STUDENT = "cnn"
+ARRIVAL_SECONDS = 2.0
+"""By then whatever a process said before it was stopped has reached the aggregator's page."""
 ALL_MEMORY = (
     "with open('/dev/shm/all', 'wb') as file:\n"
     "    for _ in range(4096):\n"
@@ -50,10 +52,18 @@ def freeze(job: Job) -> None:
 
 
 def stop_pod(job: Job) -> str:
-    """SIGSTOP to the student's process: it neither ends nor works, and cannot answer SIGTERM. Gives its pod."""
+    """SIGSTOP to the student's process while it trains: it neither works nor ends at SIGTERM. Gives its pod.
+
+    By the time of the signal it may wait for the others, which has a longer limit: then it is let go and tried again.
+    """
     pod = job.pod_of(STUDENT)
-    job.site.cluster.signal_container(job.namespace, pod, signal.SIGSTOP)
-    return pod
+    while True:
+        job.site.cluster.signal_container(job.namespace, pod, signal.SIGSTOP)
+        time.sleep(ARRIVAL_SECONDS)
+        if job.is_at_work(STUDENT):
+            return pod
+        job.site.cluster.signal_container(job.namespace, pod, signal.SIGCONT)
+        job.until_at_work(STUDENT, cycle=1)
 
 
 def delete_pod(job: Job) -> None:

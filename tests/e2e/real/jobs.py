@@ -103,15 +103,17 @@ class Job:
         except RigError:  # an aggregator that is not there yet has many ways to say so
             return None
 
+    def is_at_work(self, student: str, cycle: int = 1) -> bool:
+        """Whether a student trains, in this cycle or a later one."""
+        table = self.table()
+        rows = [row for row in table.students if row.name == student] if table else []
+        return any(row.cycle >= cycle and row.phase in TRAINING_PHASES for row in rows)
+
     def until_at_work(self, student: str, cycle: int = 2) -> None:
         """Wait until a student trains in this cycle: it has a teacher by then, and something to lose."""
-
-        def is_at_work() -> bool:
-            table = self.table()
-            rows = [row for row in table.students if row.name == student] if table else []
-            return any(row.cycle >= cycle and row.phase in TRAINING_PHASES for row in rows)
-
-        until(is_at_work, f"{student} at work in cycle {cycle} of {self.name}", LIMIT_SECONDS)
+        until(
+            lambda: self.is_at_work(student, cycle), f"{student} at work in cycle {cycle} of {self.name}", LIMIT_SECONDS
+        )
 
     def until_complete(self, limit_seconds: float = LIMIT_SECONDS) -> None:
         """Wait until the job has its result; fail at once where it has failed."""
