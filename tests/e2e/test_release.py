@@ -20,12 +20,12 @@ CLUSTER_KINDS = "clusterroles,clusterrolebindings,customresourcedefinitions"
 
 
 def test_an_upgrade_from_the_first_chart_changes_no_pod_of_a_live_job(site: Site, release: Release, team: str):
+    site.cluster.import_image(operator_image(OTHER_TAG))
     release.uninstall()
     release.install(chart=FIRST_CHART)
     with applied(site, team, digits("upgraded")) as job:
         job.until_at_work("mlp", cycle=1)
         before, operator = job.student_uids(), release.operator_pod
-        site.cluster.import_image(operator_image(OTHER_TAG))
         release.install(f"--set=images.operator.tag={OTHER_TAG}")
         assert release.operator_pod != operator
         observed = f'distilljob_job_progress_observable{{distilljob="{job.name}",namespace="{team}"}} 1.0'

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distilljob_core.phases import TRAINING_PHASES
+from distilljob_core.phases import StudentPhase
 from distilljob_core.round_table import RoundTable
 from distilljob_core.spec.kubectl_yaml import read_yaml
 from real.site import ROOT, Object, Site, until
@@ -104,13 +104,16 @@ class Job:
             return None
 
     def is_at_work(self, student: str, cycle: int = 1) -> bool:
-        """Whether a student trains, in this cycle or a later one."""
+        """Whether a student distils, in this cycle or a later one: most of its time, with a teacher to lose.
+
+        Its independent epochs are over in a moment here, and then it waits for the others.
+        """
         table = self.table()
         rows = [row for row in table.students if row.name == student] if table else []
-        return any(row.cycle >= cycle and row.phase in TRAINING_PHASES for row in rows)
+        return any(row.cycle >= cycle and row.phase is StudentPhase.DISTILLING for row in rows)
 
     def until_at_work(self, student: str, cycle: int = 2) -> None:
-        """Wait until a student trains in this cycle: it has a teacher by then, and something to lose."""
+        """Wait until it does."""
         until(
             lambda: self.is_at_work(student, cycle), f"{student} at work in cycle {cycle} of {self.name}", LIMIT_SECONDS
         )
