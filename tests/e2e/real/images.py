@@ -42,8 +42,10 @@ def full_trainer_image() -> Iterator[Path]:
         builder.build(FULL_PARTS[0], tag, ROOT, {"VERSION": "full"}, keeps_layers=False)
         archive = builder.save(tag)
         builder.run("rmi", tag)
-    yield archive
-    archive.unlink()
+    try:
+        yield archive
+    finally:
+        archive.unlink()
 
 
 def full_image_proof() -> Path:

@@ -113,7 +113,7 @@ class Job:
         return any(row.cycle >= cycle and row.phase is StudentPhase.DISTILLING for row in rows)
 
     def until_at_work(self, student: str, cycle: int = 2) -> None:
-        """Wait until it does."""
+        """Wait until a student distils, in this cycle or a later one."""
         until(
             lambda: self.is_at_work(student, cycle), f"{student} at work in cycle {cycle} of {self.name}", LIMIT_SECONDS
         )
