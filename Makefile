@@ -12,7 +12,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-find-links --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup images push demo notebook check verify test e2e demo-cluster dashboard-pictures chaos control-plane situations bench-operator lock clean
+.PHONY: help setup rig images push demo notebook check verify test e2e demo-cluster dashboard-pictures chaos control-plane situations bench-operator lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -52,8 +52,10 @@ verify: setup ## generated files are up to date
 	git diff --exit-code -- core/distilljob_core/rpc deploy docs/reference
 	@test -z "$$(git status --porcelain -- core/distilljob_core/rpc deploy docs/reference)"
 
-test: setup ## the whole test suite; its last line is the tests' own summary
-	@PYTHONPATH=tests/cluster $(BIN)/python -m rig.build > /dev/null
+rig: ## build the Kubernetes that tests run on: minutes once, then kept in ~/.cache/distilljob
+	@PYTHONPATH=tests/cluster $(PYTHON) -m rig.build > /dev/null
+
+test: setup rig ## the whole test suite; its last line is the tests' own summary
 	set -o pipefail; OMP_NUM_THREADS=1 $(BIN)/python -m pytest --ignore=tests/e2e -n 3 --dist loadfile --no-loadscope-reorder --cov \
 		--cov-report=term:skip-covered --cov-fail-under=90 | tee $(VENV)/test.log
 	@echo "coverage of the pure modules, in percent:"
@@ -73,16 +75,13 @@ push: images ## push the images that `make images` has built; needs REGISTRY
 	@tool=$$(command -v docker podman buildah | head -n 1); \
 		for part in operator aggregator trainer; do "$$tool" push $(IMAGE)-$$part:$(TAG) || exit 1; done
 
-e2e: setup ## the chart, the images and whole jobs on a real node; needs root; FULL=1 also builds the image with torch
-	@PYTHONPATH=tests/cluster $(BIN)/python -m rig.build > /dev/null
+e2e: setup rig ## the chart, the images and whole jobs on a real node; needs root; FULL=1 also builds the image with torch
 	$(if $(FULL),DISTILLJOB_E2E_FULL=1) $(BIN)/python -m pytest tests/e2e --durations=0 --durations-min=1
 
-demo-cluster: setup ## the real thing without a cluster of your own: one node, the chart, the first job; needs root
-	@PYTHONPATH=tests/cluster $(BIN)/python -m rig.build > /dev/null
+demo-cluster: setup rig ## the real thing without a cluster of your own: one node, the chart, the first job; needs root
 	PYTHONPATH=tests/cluster:tests/e2e $(BIN)/python tests/e2e/demo.py
 
-dashboard-pictures: setup ## draw the dashboards for the docs from a real run on a real node; needs root
-	@PYTHONPATH=tests/cluster $(BIN)/python -m rig.build > /dev/null
+dashboard-pictures: setup rig ## draw the dashboards for the docs from a real run on a real node; needs root
 	PYTHONPATH=tests/cluster:tests/e2e $(BIN)/python tests/e2e/pictures.py
 
 chaos: setup ## kill, freeze and cut off real runs, and compare weights; SCHEDULES=20 SEED=7 DURATION=2h EDGES=1 LONG=200
