@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from real.images import full_image_proof, node_images
+from real.images import is_full_image_proven, node_images
 from real.jobs import applied, digits
 from real.release import Release
 from real.site import Site
@@ -15,7 +15,7 @@ from rig.build import RigError
 TEAM = "team"
 FULL = "test_full_image.py"
 
-collect_ignore = [] if os.environ.get("DISTILLJOB_E2E_FULL") or not full_image_proof().exists() else [FULL]
+collect_ignore = [] if os.environ.get("DISTILLJOB_E2E_FULL") or not is_full_image_proven() else [FULL]
 
 
 def pytest_report_header() -> str:

@@ -5,7 +5,7 @@ It takes gigabytes and minutes, so it is run where a Dockerfile or a lock file o
 
 import pytest
 
-from real.images import full_image_proof, full_trainer_image, name
+from real.images import full_trainer_image, name, write_full_image_proof
 from real.jobs import applied, example
 from real.release import Release, own_packages
 from real.site import Site
@@ -25,4 +25,4 @@ def test_the_image_with_torch_runs_the_first_example(site: Site, release: Releas
             assert job.restarts() == {}
     finally:
         release.install()
-    full_image_proof().touch()
+    write_full_image_proof()

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,8 @@ from real.site import Site, until
 
 pytestmark = pytest.mark.timeout(900)
 NAMES = ("fleet", "job")
-OBSERVED = "observed"
+OBSERVED, FROZEN = "observed", "cnn"
+ALERT = "DistillJobHangSuspected"
 PATIENCE_SECONDS = 40
 
 
@@ -24,29 +27,46 @@ def prometheus(site: Site, team: str) -> Iterator[Prometheus]:
         yield prometheus
 
 
+@dataclass(frozen=True)
+class Observed:
+    """What was seen of a job whose student froze once."""
+
+    fired: set[str]
+    exit_code: int
+    restarts: dict[str, dict[str, int]]
+    weights: dict[str, str]
+
+
 @pytest.fixture(scope="module")
-def alerts(site: Site, team: str, prometheus: Prometheus) -> dict[str, list[str]]:
-    """Run a job whose student freezes once; give the students that each alert fired for."""
+def observed(site: Site, team: str, prometheus: Prometheus, tmp_path_factory: pytest.TempPathFactory) -> Observed:
+    """Freeze a student until the alert fires and it is replaced; wait for the alert's end and the job's."""
     hang = {"hang": {"steadySeconds": PATIENCE_SECONDS}}
-    alert = "DistillJobHangSuspected"
     with applied(site, team, digits(OBSERVED, failurePolicy=hang)) as job:
-        job.until_at_work(faults.STUDENT)
-        pod = faults.stop_pod(job)
-        fired = until(lambda: [each["student"] for each in prometheus.firing(alert)], alert, PATIENCE_SECONDS)
-        faults.end_of(job, pod)
+        job.until_at_work(FROZEN)
+        pod = faults.stop_pod(job, FROZEN)
+        fired = until(lambda: {each["student"] for each in prometheus.firing(ALERT)}, ALERT, PATIENCE_SECONDS)
+        ended = faults.end_of(job, pod)
         job.until_complete()
-        assert job.restarts() == {"hang": 1}
-        until(lambda: not prometheus.firing(alert), f"end of {alert}", 30)
-    return {alert: fired}
+        until(lambda: not prometheus.firing(ALERT), f"end of {ALERT}", 30)
+        weights = job.weights(tmp_path_factory.mktemp(OBSERVED))
+        return Observed(fired, ended["exitCode"], job.restarts_of_students(), weights)
 
 
-def test_the_alert_of_a_hang_fires_for_the_student_that_was_frozen(alerts: dict[str, list[str]]):
-    assert set(alerts["DistillJobHangSuspected"]) == {faults.STUDENT}
+def test_the_alert_of_a_hang_fires_for_the_student_that_was_frozen(observed: Observed):
+    assert observed.fired == {FROZEN}
+
+
+def test_a_frozen_student_is_replaced_and_counted_and_no_weight_changes(
+    observed: Observed, undisturbed: dict[str, str]
+):
+    assert observed.exit_code == 137, "only SIGKILL ends a frozen process"
+    assert observed.restarts == {FROZEN: {"hang": 1}}
+    assert observed.weights == undisturbed
 
 
 @pytest.mark.parametrize("dashboard", NAMES)
 def test_every_query_of_a_dashboard_has_data(
-    prometheus: Prometheus, alerts: dict[str, list[str]], team: str, tmp_path, dashboard: str
+    prometheus: Prometheus, observed: Observed, team: str, tmp_path: Path, dashboard: str
 ):
     asked = queries(dashboard)
     found = prometheus.ranges(asked, team, OBSERVED)

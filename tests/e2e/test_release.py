@@ -24,7 +24,7 @@ def test_an_upgrade_from_the_first_chart_changes_no_pod_of_a_live_job(site: Site
     release.uninstall()
     release.install(chart=FIRST_CHART)
     with applied(site, team, digits("upgraded")) as job:
-        job.until_at_work("mlp", cycle=1)
+        job.until_at_work("mlp")
         before, operator = job.student_uids(), release.operator_pod
         release.install(f"--set=images.operator.tag={OTHER_TAG}")
         assert release.operator_pod != operator
@@ -40,7 +40,7 @@ def test_uninstalling_leaves_jobs_and_their_results_and_nothing_else(
     site: Site, release: Release, team: str, tmp_path: Path
 ):
     with applied(site, team, digits("left")) as job:
-        job.until_at_work("mlp", cycle=1)
+        job.until_at_work("mlp")
         before = job.student_uids()
         release.uninstall()
         try:

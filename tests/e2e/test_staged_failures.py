@@ -1,7 +1,10 @@
-"""What happens to a job on a real node, what the restart counters say of it, and that its weights do not notice."""
+"""What happens to a job on a real node, what the restart counters say of it, and that its weights do not notice.
+
+Students lose their pods together where that can be: each failure is counted for the student that it met.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,39 +17,70 @@ pytestmark = pytest.mark.timeout(900)
 
 
 @dataclass(frozen=True)
-class Staged:
-    """One failure, and what the status counts afterwards."""
+class Met:
+    """A failure, the student that it meets, and what it is counted as."""
 
-    disturb: Callable[[Job], None]
-    restarts: dict[str, int] = field(default_factory=dict)
-    spec: Object = field(default_factory=dict)
+    disturb: Callable[[Job, str], None]
+    student: str
+    counted: str
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What one job meets, and what its manifest needs for that."""
+
+    met: tuple[Met, ...]
     prepare: Callable[[Object], Object] = lambda manifest: manifest
 
 
 STAGED = {
-    "killed": Staged(faults.kill, {"crash": 1}),
-    "out-of-memory": Staged(faults.exhaust_memory, {"crash": 1}),
-    "frozen": Staged(faults.freeze, {"hang": 1}, {"failurePolicy": {"hang": {"steadySeconds": 30}}}),
-    "deleted": Staged(faults.delete_pod, {"deleted": 1}),
-    "evicted": Staged(faults.evict, {"node": 1}),
-    "leaves-early": Staged(faults.leave_early, {"early": 1}, prepare=faults.leaves_early),
-    "aggregator-deleted": Staged(faults.delete_aggregator),
-    "operator-killed": Staged(faults.kill_operator),
-    "kubelet-stopped": Staged(faults.stop_kubelet),
-    "suspended": Staged(faults.suspend_and_resume),
+    "killed-deleted-evicted": Staged(
+        (
+            Met(faults.kill, "mlp", "crash"),
+            Met(faults.delete_pod, "cnn", "deleted"),
+            Met(faults.evict, "cnn-bn", "node"),
+        )
+    ),
+    "out-of-memory-and-early": Staged(
+        (
+            Met(faults.exhaust_memory, "cnn-bn", "crash"),
+            Met(faults.leave_early, faults.EARLY, "early"),
+        ),
+        faults.may_leave_early,
+    ),
+}
+UNCOUNTED = {
+    "aggregator-and-operator": (faults.delete_aggregator, faults.kill_operator),
+    "kubelet-stopped": (faults.stop_kubelet,),
+    "suspended": (faults.suspend_and_resume,),
 }
 
 
 @pytest.mark.parametrize("name", STAGED)
-def test_a_disturbed_job_completes_with_the_weights_of_an_undisturbed_one(
+def test_students_that_fail_are_replaced_and_counted_and_no_weight_changes(
     site: Site, team: str, undisturbed: dict[str, str], tmp_path: Path, name: str
 ):
     staged = STAGED[name]
-    with applied(site, team, staged.prepare(digits(name, **staged.spec))) as job:
-        job.until_at_work(faults.STUDENT)
-        staged.disturb(job)
+    with applied(site, team, staged.prepare(digits(name))) as job:
+        for met in staged.met:
+            job.until_at_work(met.student)
+            met.disturb(job, met.student)
         job.until_complete()
-        assert job.restarts() == staged.restarts
+        assert job.restarts_of_students() == {met.student: {met.counted: 1} for met in staged.met}
+        assert sum(job.restarts().values()) == len(staged.met)
+        assert job.weights(tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize("name", UNCOUNTED)
+def test_what_students_survive_is_not_counted_and_no_weight_changes(
+    site: Site, team: str, undisturbed: dict[str, str], tmp_path: Path, name: str
+):
+    with applied(site, team, digits(name)) as job:
+        job.until_at_work("cnn")
+        for disturb in UNCOUNTED[name]:
+            disturb(job)
+        job.until_complete()
+        assert job.restarts() == {}
         assert job.weights(tmp_path) == undisturbed
 
 

@@ -32,8 +32,8 @@ REFUSED = "connected, and no exchange"
 def job(site: Site, team: str, undisturbed: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
     """Give a job that waits for one of its students, and ends as if nobody had ever tried anything."""
     with applied(site, team, digits("guarded")) as job:
-        job.until_at_work("mlp", cycle=1)
-        waited_for = faults.stop_pod(job)
+        job.until_at_work("mlp")
+        waited_for = faults.stop_pod(job, "cnn")
         yield job
         site.cluster.signal_container(team, waited_for, signal.SIGCONT)
         job.until_complete()

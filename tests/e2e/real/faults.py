@@ -11,7 +11,8 @@ from real.release import NAMESPACE, Release
 from real.site import Object, until
 from rig.build import RigError
 
-STUDENT = "cnn"
+EARLY = "cnn"
+"""The student that can be told to end with 0."""
 ARRIVAL_SECONDS = 2.0
 """By then whatever a process said before it was stopped has reached the aggregator's page."""
 ALL_MEMORY = (
@@ -30,58 +31,52 @@ kill $!; wait $!; touch /checkpoints/left; exit 0
 """
 
 
-def kill(job: Job) -> None:
+def kill(job: Job, student: str) -> None:
     """SIGKILL to the student's process."""
-    pod = job.pod_of(STUDENT)
+    pod = job.pod_of(student)
     job.site.cluster.signal_container(job.namespace, pod, signal.SIGKILL)
     assert end_of(job, pod)["exitCode"] == 137
 
 
-def exhaust_memory(job: Job) -> None:
+def exhaust_memory(job: Job, student: str) -> None:
     """Fill the pod's memory until the kernel kills."""
-    pod = job.pod_of(STUDENT)
+    pod = job.pod_of(student)
     with suppress(RigError):  # whoever fills it may be killed with it
         job.kubectl("exec", pod, "--", "python3", "-c", ALL_MEMORY)
     assert end_of(job, pod)["reason"] == "OOMKilled"
 
 
-def freeze(job: Job) -> None:
-    """Stop the student's process until it is replaced."""
-    ended = end_of(job, stop_pod(job))
-    assert ended["exitCode"] == 137, "only SIGKILL ends a frozen process"
-
-
-def stop_pod(job: Job) -> str:
+def stop_pod(job: Job, student: str) -> str:
     """SIGSTOP to the student's process while it trains: it neither works nor ends at SIGTERM. Gives its pod.
 
     By the time of the signal it may wait for the others, which has a longer limit: then it is let go and tried again.
     """
-    pod = job.pod_of(STUDENT)
+    pod = job.pod_of(student)
     while True:
         job.site.cluster.signal_container(job.namespace, pod, signal.SIGSTOP)
         time.sleep(ARRIVAL_SECONDS)
-        if job.is_at_work(STUDENT):
+        if job.is_at_work(student):
             return pod
         job.site.cluster.signal_container(job.namespace, pod, signal.SIGCONT)
-        job.until_at_work(STUDENT, cycle=1)
+        job.until_at_work(student)
 
 
-def delete_pod(job: Job) -> None:
+def delete_pod(job: Job, student: str) -> None:
     """`kubectl delete pod`."""
-    job.kubectl("delete", "pod", job.pod_of(STUDENT), "--wait=true")
+    job.kubectl("delete", "pod", job.pod_of(student), "--wait=true")
 
 
-def evict(job: Job) -> None:
+def evict(job: Job, student: str) -> None:
     """The Eviction API, as `kubectl drain` uses it."""
-    pod = job.pod_of(STUDENT)
+    pod = job.pod_of(student)
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": job.namespace}}
     where = f"/api/v1/namespaces/{job.namespace}/pods/{pod}/eviction"
     job.kubectl("create", "--raw", where, "--filename=-", stdin=json.dumps(eviction))
 
 
-def leave_early(job: Job) -> None:
+def leave_early(job: Job, student: str) -> None:
     """The student's program ends with 0 and without a terminal record."""
-    pod = job.pod_of(STUDENT)
+    pod = job.pod_of(student)
     job.kubectl("exec", pod, "--", "touch", "/checkpoints/go")
     assert end_of(job, pod)["exitCode"] == 0
 
@@ -126,10 +121,10 @@ def suspend_and_resume(job: Job) -> None:
     job.site.distilljob("resume", job.name, f"--namespace={job.namespace}")
 
 
-def leaves_early(manifest: Object) -> Object:
+def may_leave_early(manifest: Object) -> Object:
     """Wrap the trainer of one student, so that it can be told to end with 0."""
     for student in manifest["spec"]["students"]:
-        if student["name"] == STUDENT:
+        if student["name"] == EARLY:
             student["command"] = ["sh", "-c", EXIT_EARLY, "sh", *TRAINER]
     return manifest
 

@@ -12,6 +12,7 @@ from rig.build import alone
 ROOT = Path(__file__).resolve().parents[3]
 TAG = "e2e"
 FULL_PARTS = (ROOT / "Dockerfile.trainer", ROOT / "requirements/trainer.lock", ROOT / "requirements/build.lock")
+PROOF = ROOT / "tests/e2e/trainer-image.txt"
 
 
 def node_images() -> list[Path]:
@@ -48,10 +49,19 @@ def full_trainer_image() -> Iterator[Path]:
         archive.unlink()
 
 
-def full_image_proof() -> Path:
-    """Give the file that is there once the image with torch, as its Dockerfile and locks are now, has run a job."""
-    digest = hashlib.sha256(b"".join(part.read_bytes() for part in FULL_PARTS)).hexdigest()[:16]
-    return IMAGES / f"trainer-{digest}.proven"
+def is_full_image_proven() -> bool:
+    """Whether the image with torch, as its Dockerfile and locks are now, has run a job."""
+    return _proof() == PROOF.read_text()
+
+
+def write_full_image_proof() -> None:
+    """Write down, to be committed, that the image with torch has run a job."""
+    PROOF.write_text(_proof())
+
+
+def _proof() -> str:
+    parts = [f"{hashlib.sha256(part.read_bytes()).hexdigest()}  {part.relative_to(ROOT)}\n" for part in FULL_PARTS]
+    return "".join(["# Written by make e2e: the trainer's image has run a job, built from these (sha256).\n", *parts])
 
 
 def slim_trainer_image() -> Path:

@@ -28,7 +28,7 @@ def example(name: str) -> Object:
 def digits(name: str, **spec: Any) -> Object:
     """Give the first example, long enough to be disturbed, with changes to its spec."""
     job = example(name)
-    job["spec"]["method"]["distillEpochs"] = 60
+    job["spec"]["method"] |= {"cycles": 2, "distillEpochs": 60}
     job["spec"]["checkpoints"] = {"intervalSeconds": 5}
     job["spec"] |= spec
     return job
@@ -103,20 +103,18 @@ class Job:
         except RigError:  # an aggregator that is not there yet has many ways to say so
             return None
 
-    def is_at_work(self, student: str, cycle: int = 1) -> bool:
-        """Whether a student distils, in this cycle or a later one: most of its time, with a teacher to lose.
+    def is_at_work(self, student: str) -> bool:
+        """Whether a student distils: most of its time, with a teacher to lose.
 
         Its independent epochs are over in a moment here, and then it waits for the others.
         """
         table = self.table()
         rows = [row for row in table.students if row.name == student] if table else []
-        return any(row.cycle >= cycle and row.phase is StudentPhase.DISTILLING for row in rows)
+        return any(row.phase is StudentPhase.DISTILLING for row in rows)
 
-    def until_at_work(self, student: str, cycle: int = 2) -> None:
-        """Wait until a student distils, in this cycle or a later one."""
-        until(
-            lambda: self.is_at_work(student, cycle), f"{student} at work in cycle {cycle} of {self.name}", LIMIT_SECONDS
-        )
+    def until_at_work(self, student: str) -> None:
+        """Wait until a student distils."""
+        until(lambda: self.is_at_work(student), f"{student} at work in {self.name}", LIMIT_SECONDS)
 
     def until_complete(self, limit_seconds: float = LIMIT_SECONDS) -> None:
         """Wait until the job has its result; fail at once where it has failed."""
@@ -131,6 +129,11 @@ class Job:
     def restarts(self) -> dict[str, int]:
         """What the status counts, without zeros."""
         return {cause: count for cause, count in self.status.get("restarts", {}).items() if count}
+
+    def restarts_of_students(self) -> dict[str, dict[str, int]]:
+        """What the status counts for each student, without zeros."""
+        counted = {row["name"]: row.get("restarts", {}) for row in self.status["students"]}
+        return {name: {cause: n for cause, n in row.items() if n} for name, row in counted.items() if any(row.values())}
 
     def download(self, folder: Path, *flags: str) -> Path:
         """Fetch results with the command line."""
