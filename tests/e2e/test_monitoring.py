@@ -47,6 +47,7 @@ def observed(site: Site, team: str, prometheus: Prometheus, tmp_path_factory: py
         fired = until(lambda: {each["student"] for each in prometheus.firing(ALERT)}, ALERT, PATIENCE_SECONDS)
         ended = faults.end_of(job, pod)
         job.until_complete()
+        assert job.restarts() == {"hang": 1}
         until(lambda: not prometheus.firing(ALERT), f"end of {ALERT}", 30)
         weights = job.weights(tmp_path_factory.mktemp(OBSERVED))
         return Observed(fired, ended["exitCode"], job.restarts_of_students(), weights)

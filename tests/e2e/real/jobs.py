@@ -128,12 +128,12 @@ class Job:
 
     def restarts(self) -> dict[str, int]:
         """What the status counts, without zeros."""
-        return {cause: count for cause, count in self.status.get("restarts", {}).items() if count}
+        return _without_zeros(self.status)
 
     def restarts_of_students(self) -> dict[str, dict[str, int]]:
-        """What the status counts for each student, without zeros."""
-        counted = {row["name"]: row.get("restarts", {}) for row in self.status["students"]}
-        return {name: {cause: n for cause, n in row.items() if n} for name, row in counted.items() if any(row.values())}
+        """What the status counts for each student that was replaced, without zeros."""
+        counted = {row["name"]: _without_zeros(row) for row in self.status["students"]}
+        return {name: restarts for name, restarts in counted.items() if restarts}
 
     def download(self, folder: Path, *flags: str) -> Path:
         """Fetch results with the command line."""
@@ -158,6 +158,10 @@ class Job:
         selector = f"--selector=distilljob.dev/job={self.name}"
         self.kubectl("wait", "--for=delete", "pod", selector, "--timeout=120s")
         self.kubectl("delete", "pvc", selector, "--wait=false")
+
+
+def _without_zeros(counted: Object) -> dict[str, int]:
+    return {cause: count for cause, count in counted.get("restarts", {}).items() if count}
 
 
 @contextmanager
